@@ -1,0 +1,67 @@
+//! Metrics: [`table`] is the only place where a metric's name, type, help and labels stand; [`render`] writes
+//! a snapshot by it as Prometheus text or OpenMetrics.
+
+pub mod render;
+pub mod table;
+
+pub use render::{Format, LabelError, Labels, render};
+pub use table::{Kind, Metric, TABLE};
+
+use crate::snapshot::{SessionView, Snapshot};
+
+/// What outputs know beyond the snapshot.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// Version of this program.
+    pub version: &'a str,
+    /// Its commit.
+    pub revision: &'a str,
+    /// Other files in the textfile folder that define our names; `None` where no folder was looked at.
+    pub foreign_textfiles: Option<u64>,
+    /// Age of the snapshot in seconds and whether that is too old; `None` in a file, which has no age.
+    pub age: Option<(f64, bool)>,
+}
+
+/// A snapshot with the texts that many series share.
+pub struct View<'a> {
+    snapshot: &'a Snapshot,
+    context: Context<'a>,
+    sessions: Vec<SessionText<'a>>,
+    devices: Vec<String>,
+}
+
+struct SessionText<'a> {
+    view: &'a SessionView,
+    id: String,
+    gpu: String,
+    pid: String,
+    seed_pid: String,
+}
+
+impl<'a> View<'a> {
+    fn new(snapshot: &'a Snapshot, context: Context<'a>) -> Self {
+        let texts = |view: &'a SessionView| SessionText {
+            view,
+            id: view.id.to_string(),
+            gpu: view.gpu.to_string(),
+            pid: view.pid.to_string(),
+            seed_pid: format!("gpu{}_{}", view.gpu, view.pid),
+        };
+        Self {
+            snapshot,
+            context,
+            sessions: snapshot.sessions.iter().map(texts).collect(),
+            devices: snapshot.devices.iter().map(|device| device.facts.label.to_string()).collect(),
+        }
+    }
+}
+
+impl SessionText<'_> {
+    fn command(&self) -> &str {
+        self.view.session.command.as_deref().unwrap_or("")
+    }
+
+    fn user(&self) -> &str {
+        self.view.session.attribution.user.as_deref().unwrap_or("")
+    }
+}

@@ -1,0 +1,201 @@
+//! Prometheus text format 0.0.4 and OpenMetrics 1.0.
+
+use super::table::{Kind, Metric, TABLE};
+use super::{Context, View};
+use crate::accounting::Counter;
+use crate::snapshot::Snapshot;
+use std::fmt::Write as _;
+
+/// Exposition format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `text/plain; version=0.0.4`, and node_exporter's textfiles.
+    Text,
+    /// `application/openmetrics-text; version=1.0.0`.
+    OpenMetrics,
+}
+
+/// Labels that every series carries, such as `node`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Rendered, each followed by a comma.
+    rendered: String,
+}
+
+/// A label that cannot be added to every series.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// Not a label name of Prometheus.
+    #[error(
+        "{0:?} is no label name: allowed are letters, digits and _, not beginning with a digit or with __"
+    )]
+    BadName(String),
+    /// One of our metrics has it.
+    #[error("the label {0:?} is one of the metrics' own")]
+    Taken(String),
+    /// Given twice.
+    #[error("the label {0:?} is given twice")]
+    Twice(String),
+}
+
+impl Labels {
+    /// Checks and keeps the labels; values are cleaned as everything from outside is.
+    pub fn new<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, LabelError> {
+        let mut rendered = String::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, value) in labels {
+            if !is_label_name(name) {
+                return Err(LabelError::BadName(crate::text::clean(name)));
+            }
+            if TABLE.iter().any(|metric| metric.labels.contains(&name)) {
+                return Err(LabelError::Taken(name.to_owned()));
+            }
+            if seen.contains(&name) {
+                return Err(LabelError::Twice(name.to_owned()));
+            }
+            seen.push(name);
+            push_label(&mut rendered, name, &crate::text::clean(value));
+        }
+        Ok(Self { rendered })
+    }
+}
+
+fn is_label_name(name: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    first && !name.starts_with("__") && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Writes the snapshot; a metric without series is left out whole.
+pub fn render(snapshot: &Snapshot, context: Context<'_>, labels: &Labels, format: Format) -> String {
+    let view = View::new(snapshot, context);
+    let mut out = String::with_capacity(8192 + snapshot.sessions.len() * 2048);
+    for metric in TABLE {
+        let mut series = Series {
+            out: &mut out,
+            metric,
+            labels,
+            format,
+            begun: false,
+            hold_since_us: snapshot.hold_since_us,
+        };
+        (metric.emit)(&view, &mut series);
+    }
+    if format == Format::OpenMetrics {
+        out.push_str("# EOF\n");
+    }
+    out
+}
+
+/// Writes the series of one metric.
+pub(super) struct Series<'a> {
+    out: &'a mut String,
+    metric: &'static Metric,
+    labels: &'a Labels,
+    format: Format,
+    begun: bool,
+    hold_since_us: i64,
+}
+
+impl Series<'_> {
+    /// Writes a series; `values` go with the metric's label names.
+    pub(super) fn write(&mut self, values: &[&str], value: f64) {
+        debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
+        if !self.begun {
+            self.begin();
+        }
+        self.out.push_str(self.metric.name);
+        if !values.is_empty() || !self.labels.rendered.is_empty() {
+            self.out.push('{');
+            self.out.push_str(&self.labels.rendered);
+            for (name, value) in self.metric.labels.iter().zip(values) {
+                push_label(self.out, name, value);
+            }
+            self.out.pop();
+            self.out.push('}');
+        }
+        // Rust writes the shortest text that reads back as the same f64, never an exponent or a comma.
+        let _ = writeln!(self.out, " {value}");
+    }
+
+    /// Writes a series unless its value is unknown.
+    pub(super) fn maybe(&mut self, values: &[&str], value: Option<f64>) {
+        if let Some(value) = value {
+            self.write(values, value);
+        }
+    }
+
+    /// Writes a counter that exists, as 0 while it is new.
+    pub(super) fn counter(&mut self, values: &[&str], counter: Option<Counter>) {
+        self.maybe(values, counter.map(|counter| counter.exposed(self.hold_since_us)));
+    }
+
+    fn begin(&mut self) {
+        self.begun = true;
+        let Metric { name, help, kind, .. } = self.metric;
+        let kind_name = match kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        };
+        let family = match self.format {
+            Format::Text => name,
+            Format::OpenMetrics => {
+                name.strip_suffix("_total").filter(|_| *kind == Kind::Counter).unwrap_or(name)
+            }
+        };
+        let _ = writeln!(self.out, "# HELP {family} {help}\n# TYPE {family} {kind_name}");
+    }
+}
+
+/// `name="value",` with the escapes of both formats.
+fn push_label(out: &mut String, name: &str, value: &str) {
+    out.push_str(name);
+    out.push_str("=\"");
+    for c in value.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            c => out.push(c),
+        }
+    }
+    out.push_str("\",");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_keeps_prometheus_rules() {
+        let names: BTreeSet<_> = TABLE.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), TABLE.len());
+        for metric in TABLE {
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(metric.labels.iter().all(|label| is_label_name(label)), "{}", metric.name);
+            assert!(!metric.help.contains(['\n', '\\']), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn labels_are_checked() {
+        let rendered = Labels::new([("node", "a\"b\\c"), ("rack", "r\n1")]).map(|l| l.rendered);
+        assert_eq!(rendered.as_deref(), Ok("node=\"a\\\"b\\\\c\",rack=\"r\u{fffd}1\","));
+        for bad in ["", "1a", "__x", "a-b", "é", "a b"] {
+            assert!(matches!(Labels::new([(bad, "v")]), Err(LabelError::BadName(_))), "{bad}");
+        }
+        assert!(matches!(Labels::new([("gpu", "v")]), Err(LabelError::Taken(_))));
+        assert!(matches!(Labels::new([("a", "v"), ("a", "w")]), Err(LabelError::Twice(_))));
+    }
+
+    #[test]
+    fn an_empty_snapshot_has_only_what_is_known() {
+        let context = Context { version: "1", revision: "abc", ..Context::default() };
+        let text = render(&Snapshot::default(), context, &Labels::default(), Format::Text);
+        assert!(!text.contains("gpu_session_count") && !text.contains("gpu_total_sessions"));
+        assert!(text.contains("gpu_session_collector_build_info{version=\"1\",revision=\"abc\"} 1\n"));
+        let open = render(&Snapshot::default(), context, &Labels::default(), Format::OpenMetrics);
+        assert!(open.ends_with("# EOF\n"));
+        assert!(open.contains("# TYPE gpu_session_collector_series_dropped counter\n"));
+    }
+}

@@ -1,0 +1,250 @@
+//! Every metric, once.
+
+use super::render::Series;
+use super::{SessionText, View};
+use crate::accounting::Counter;
+use crate::snapshot::{DeviceView, Occupancy};
+use std::sync::Arc;
+
+/// Type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only grows; the name ends in `_total`.
+    Counter,
+}
+
+/// A metric: what it is called, what it means, and how a snapshot gives its series.
+pub struct Metric {
+    /// Name, as in the text format.
+    pub name: &'static str,
+    /// Type.
+    pub kind: Kind,
+    /// Label names, in the order in which they are written.
+    pub labels: &'static [&'static str],
+    /// Meaning and unit.
+    pub help: &'static str,
+    /// Section of the reference that it stands in.
+    pub section: &'static str,
+    /// Writes its series.
+    pub(super) emit: fn(&View<'_>, &mut Series<'_>),
+}
+
+const SEED: &str = "Sessions and processes";
+const USERS: &str = "Users";
+const SESSION: &str = "Sessions in detail";
+const DEVICE: &str = "Devices";
+const COLLECTOR: &str = "The collector itself";
+
+const PROCESS: &[&str] = &["gpu", "pid", "command", "pod", "namespace"];
+const BY_SESSION: &[&str] = &["session", "gpu", "namespace", "pod", "container", "user"];
+
+macro_rules! metric {
+    ($section:ident $kind:ident $name:literal $labels:expr, $help:literal, $emit:expr) => {
+        Metric {
+            name: $name,
+            kind: Kind::$kind,
+            labels: $labels,
+            help: $help,
+            section: $section,
+            emit: $emit,
+        }
+    };
+}
+
+/// All metrics, in the order in which they are written.
+pub static TABLE: &[Metric] = &[
+    metric!(SEED Gauge "gpu_session_count" &["gpu"],
+        "Sessions (processes) on the device now; 0 for an idle device, absent for one that cannot be read.",
+        |v, s| occupied(v, |gpu, o| s.write(&[gpu], o.sessions as f64))),
+    metric!(SEED Gauge "gpu_total_sessions" &[],
+        "Sessions on all selected devices now; absent while one of them cannot be read.",
+        |v, s| s.maybe(&[], v.snapshot.total_sessions.map(|n| n as f64))),
+    metric!(SEED Gauge "gpu_process_info"
+        &["gpu", "pid", "command", "pod", "namespace", "container", "status"],
+        "Always 1: a process on the device. pid is gpu<gpu>_<host pid>, command the process name as first seen.",
+        |v, s| live(v, |t| s.write(&[&t.gpu, &t.seed_pid, t.command(), "", "", "", "active"], 1.0))),
+    metric!(SEED Gauge "gpu_process_utilization" PROCESS,
+        "Percent (0-100) of the time since the last sample in which the process's kernels ran on the device; not the share of its SMs. Absent where the driver does not say.",
+        |v, s| live(v, |t| s.maybe(&process(t), t.view.session.sm_share().map(percent)))),
+    metric!(SEED Gauge "gpu_process_memory_utilization" PROCESS,
+        "Percent (0-100) of the device's memory that the process holds.",
+        |v, s| live(v, |t| s.maybe(&process(t), t.view.memory_ratio().map(percent)))),
+    metric!(USERS Gauge "gpu_session_users" &["gpu"],
+        "Distinct known users on the device now.",
+        |v, s| occupied(v, |gpu, o| s.write(&[gpu], o.users.len() as f64))),
+    metric!(USERS Gauge "gpu_user_sessions" &["gpu", "user"],
+        "Sessions of the user on the device now.",
+        |v, s| occupied(v, |gpu, o| counts(&o.users, |user, n| s.write(&[gpu, user], n)))),
+    metric!(USERS Gauge "gpu_sessions_unattributed" &["gpu", "reason"],
+        "Sessions on the device whose user is not known, by reason.",
+        |v, s| occupied(v, |gpu, o| counts(&o.unattributed, |reason, n| s.write(&[gpu, reason], n)))),
+    metric!(USERS Counter "gpu_user_sm_seconds_total" &["gpu", "user"],
+        "Seconds of SM time that the user's sessions used, ended ones too, in whole GPUs: a MIG slice counts by gpu_device_compute_fraction. The empty user is use whose user is not known, _other the users beyond the limit.",
+        |v, s| users(v, s, |usage| usage.sm_seconds)),
+    metric!(USERS Counter "gpu_user_memory_byte_seconds_total" &["gpu", "user"],
+        "Integral over time of the device memory that the user's sessions held, ended ones too.",
+        |v, s| users(v, s, |usage| usage.memory_byte_seconds)),
+    metric!(SESSION Gauge "gpu_session_info"
+    &["session", "gpu", "namespace", "pod", "container", "user", "uuid", "pid", "command", "attributed_by", "user_rule"],
+    "Always 1: a session, with what is known of it. uuid is the device's, attributed_by what placed the process, user_rule what named the user.",
+    |v, s| live(v, |t| {
+        let [session, gpu, namespace, pod, container, user] = by_session(t);
+        let (placed, rule) = (&t.view.session.attribution.attributed_by, &t.view.session.attribution.user_rule);
+        let (uuid, placed, rule) = (&*t.view.device_uuid, text(placed), text(rule));
+        s.write(&[session, gpu, namespace, pod, container, user, uuid, &t.pid, t.command(), placed, rule], 1.0);
+    })),
+    metric!(SESSION Gauge "gpu_session_memory_used_bytes" BY_SESSION,
+        "Device memory that the session holds.",
+        |v, s| live(v, |t| s.maybe(&by_session(t), t.view.session.memory_bytes.map(|b| b as f64)))),
+    metric!(SESSION Gauge "gpu_session_sm_utilization_ratio" BY_SESSION,
+        "Share (0-1) of the time since the last sample in which the session's kernels ran; not the share of SMs. On a MIG instance only where the session is alone there (GPM, over the window).",
+        |v, s| live(v, |t| s.maybe(&by_session(t), t.view.session.sm_share().map(rounded)))),
+    metric!(SESSION Gauge "gpu_session_memory_busy_ratio" BY_SESSION,
+        "Share (0-1) of the time since the last sample in which the session read or wrote device memory; not its bandwidth.",
+        |v, s| live(v, |t| s.maybe(&by_session(t), share(t, 1)))),
+    metric!(SESSION Gauge "gpu_session_encoder_utilization_ratio" BY_SESSION,
+        "Share (0-1) of the video encoder since the last sample.",
+        |v, s| live(v, |t| s.maybe(&by_session(t), share(t, 2)))),
+    metric!(SESSION Gauge "gpu_session_decoder_utilization_ratio" BY_SESSION,
+        "Share (0-1) of the video decoder since the last sample.",
+        |v, s| live(v, |t| s.maybe(&by_session(t), share(t, 3)))),
+    metric!(SESSION Gauge "gpu_session_start_time_seconds" BY_SESSION,
+        "Unix time at which the session was first seen on the device.",
+        |v, s| live(v, |t| s.write(&by_session(t), seconds(t.view.session.first_seen_us)))),
+    metric!(SESSION Gauge "gpu_session_last_active_time_seconds" BY_SESSION,
+        "Unix time at which the session was last known to use an engine of the device; absent while it never did.",
+        |v, s| live(v, |t| s.maybe(&by_session(t), t.view.session.last_active_us.map(seconds)))),
+    metric!(SESSION Counter "gpu_session_sm_seconds_total" BY_SESSION,
+        "Seconds of SM time that the session used, in time of its device. Stays 10 minutes after the session ended.",
+        |v, s| all(v, |t| s.counter(&by_session(t), t.view.session.sm_seconds))),
+    metric!(SESSION Counter "gpu_session_memory_byte_seconds_total" BY_SESSION,
+        "Integral over time of the device memory that the session held. Stays 10 minutes after the session ended.",
+        |v, s| all(v, |t| s.counter(&by_session(t), t.view.session.memory_byte_seconds))),
+    metric!(DEVICE Gauge "gpu_device_info"
+        &["gpu", "uuid", "parent_uuid", "model", "mig_profile", "gpu_instance_id", "compute_instance_id", "pci_bus_id", "driver_version"],
+        "Always 1: a device, a GPU or a MIG instance. Joins with the DCGM exporter's UUID and GPU_I_ID.",
+        device_info),
+    metric!(DEVICE Gauge "gpu_device_memory_total_bytes" &["gpu"],
+        "Memory of the device.",
+        |v, s| devices(v, |gpu, d| s.maybe(&[gpu], d.facts.memory_total_bytes.map(|b| b as f64)))),
+    metric!(DEVICE Gauge "gpu_device_memory_used_bytes" &["gpu"],
+        "Memory in use on the device; without what the driver reserves where the driver tells them apart.",
+        |v, s| devices(v, |gpu, d| s.maybe(&[gpu], d.memory_used_bytes.map(|b| b as f64)))),
+    metric!(DEVICE Gauge "gpu_device_utilization_ratio" &["gpu"],
+        "Share (0-1) of the time in which any kernel ran on the device. Whole GPU: NVML, over the driver's last sample period; MIG instance: GPM, since the last sample.",
+        |v, s| devices(v, |gpu, d| s.maybe(&[gpu], d.utilization_ratio.map(rounded)))),
+    metric!(DEVICE Gauge "gpu_device_compute_fraction" &["gpu"],
+        "The device's share (0-1) of a physical GPU's compute slices: 1 for a whole GPU.",
+        |v, s| devices(v, |gpu, d| s.maybe(&[gpu], d.facts.compute_fraction))),
+    metric!(COLLECTOR Gauge "gpu_session_collector_source_up" &["source"],
+        "1 if the source answered everything that was asked of it in the last sample, else 0.",
+        |v, s| v.snapshot.health.iter().for_each(|h| s.write(&[&h.source], f64::from(u8::from(h.up))))),
+    metric!(COLLECTOR Gauge "gpu_session_collector_source_duration_seconds" &["source"],
+        "Time that reading the source took in the last sample.",
+        |v, s| v.snapshot.health.iter().for_each(|h| s.write(&[&h.source], h.duration_us as f64 / 1e6))),
+    metric!(COLLECTOR Counter "gpu_session_collector_source_errors_total" &["source", "kind"],
+        "Errors of the source by kind (an NVML return code's name, or what failed).",
+        |v, s| v.snapshot.state.source_errors.iter().for_each(|(source, kind, n)| s.write(&[source, kind], *n))),
+    metric!(COLLECTOR Gauge "gpu_session_collector_last_sample_timestamp_seconds" &[],
+        "Unix time of the last sample.",
+        |v, s| s.write(&[], seconds(v.snapshot.time_us))),
+    metric!(COLLECTOR Gauge "gpu_session_collector_snapshot_age_seconds" &[],
+        "Age of the snapshot when it was read. Only over HTTP: a file has no age.",
+        |v, s| s.maybe(&[], v.context.age.map(|(age, _)| age))),
+    metric!(COLLECTOR Gauge "gpu_session_collector_stale" &[],
+        "1 if the snapshot is older than it should be, else 0. Only over HTTP.",
+        |v, s| s.maybe(&[], v.context.age.map(|(_, stale)| f64::from(u8::from(stale))))),
+    metric!(COLLECTOR Counter "gpu_session_collector_unobserved_seconds_total" &["gpu"],
+        "Time of the device whose use by process could not be measured.",
+        |v, s| v.snapshot.state.unobserved.iter().for_each(|(gpu, secs)| s.write(&[&gpu.to_string()], *secs))),
+    metric!(COLLECTOR Gauge "gpu_session_collector_build_info" &["version", "revision"],
+        "Always 1: version and commit of the collector.",
+        |v, s| s.write(&[v.context.version, v.context.revision], 1.0)),
+    metric!(COLLECTOR Counter "gpu_session_collector_series_dropped_total" &[],
+        "Sessions whose own series were left out because there are more than sessions.limit; they count in all sums.",
+        |v, s| s.write(&[], v.snapshot.state.dropped)),
+    metric!(COLLECTOR Gauge "gpu_session_collector_foreign_textfiles" &[],
+        "Other files in the textfile folder that define metrics of these names: node_exporter would serve one of the two.",
+        |v, s| s.maybe(&[], v.context.foreign_textfiles.map(|n| n as f64))),
+];
+
+fn occupied(view: &View<'_>, mut write: impl FnMut(&str, &Occupancy)) {
+    devices(view, |gpu, device| {
+        if let Some(occupancy) = &device.occupancy {
+            write(gpu, occupancy);
+        }
+    });
+}
+
+fn devices(view: &View<'_>, mut write: impl FnMut(&str, &DeviceView)) {
+    for (gpu, device) in view.devices.iter().zip(&view.snapshot.devices) {
+        write(gpu, device);
+    }
+}
+
+fn device_info(view: &View<'_>, series: &mut Series<'_>) {
+    devices(view, |gpu, device| {
+        let facts = &device.facts;
+        let (gi, ci) =
+            facts.label.instance.map_or_else(Default::default, |(gi, ci)| (gi.to_string(), ci.to_string()));
+        let (parent, model) = (text(&facts.parent_uuid), text(&facts.model));
+        let (profile, pci) = (text(&facts.mig_profile), text(&facts.pci_bus_id));
+        let driver = text(&view.snapshot.driver_version);
+        series.write(&[gpu, &facts.uuid, parent, model, profile, &gi, &ci, pci, driver], 1.0);
+    });
+}
+
+fn counts(list: &[(Arc<str>, u64)], mut write: impl FnMut(&str, f64)) {
+    for (name, count) in list {
+        write(name, *count as f64);
+    }
+}
+
+fn users(
+    view: &View<'_>,
+    series: &mut Series<'_>,
+    counter: fn(&crate::accounting::Usage) -> Option<Counter>,
+) {
+    for (gpu, user, usage) in &view.snapshot.state.users {
+        series.counter(&[&gpu.to_string(), user], counter(usage));
+    }
+}
+
+fn all(view: &View<'_>, write: impl FnMut(&SessionText<'_>)) {
+    view.sessions.iter().for_each(write);
+}
+
+fn live(view: &View<'_>, write: impl FnMut(&SessionText<'_>)) {
+    view.sessions.iter().filter(|text| text.view.live).for_each(write);
+}
+
+fn process<'a>(text: &'a SessionText<'_>) -> [&'a str; 5] {
+    [&text.gpu, &text.seed_pid, text.command(), "", ""]
+}
+
+fn by_session<'a>(text: &'a SessionText<'_>) -> [&'a str; 6] {
+    [&text.id, &text.gpu, "", "", "", text.user()]
+}
+
+fn share(text: &SessionText<'_>, engine: usize) -> Option<f64> {
+    text.view.session.shares.map(|shares| rounded(shares[engine]))
+}
+
+fn text(slot: &Option<Arc<str>>) -> &str {
+    slot.as_deref().unwrap_or("")
+}
+
+/// A ratio to the millionth: what lies below is noise of the arithmetic.
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 1e6).round() / 1e6
+}
+
+fn percent(ratio: f64) -> f64 {
+    (ratio * 1e8).round() / 1e6
+}
+
+fn seconds(us: i64) -> f64 {
+    us as f64 / 1e6
+}

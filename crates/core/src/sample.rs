@@ -1,0 +1,227 @@
+//! What every source said at one moment. A list of samples is also the capture format, so nothing here may
+//! hold command line arguments or environments of processes.
+
+use crate::ids::GpuLabel;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// One reading of all sources.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Wall clock when the reading was complete, Unix microseconds.
+    pub time_us: i64,
+    /// `CLOCK_BOOTTIME` at that moment, microseconds: durations are differences of this.
+    pub monotonic_us: i64,
+    /// Wall clock at boot, Unix microseconds: start ticks count from here. `None` where unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_us: Option<i64>,
+    /// `/proc/sys/kernel/random/boot_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<Arc<str>>,
+    /// Clock ticks per second of the start times (`sysconf(_SC_CLK_TCK)`).
+    pub ticks_per_second: u64,
+    /// What NVML said; `None` while the driver as a whole does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Driver>,
+    /// What /proc said of the processes that the driver named. One that is gone is not here; `None` where
+    /// /proc as a whole cannot be read (a gone process and an unreadable /proc must not look alike).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<BTreeMap<u32, Process>>,
+    /// Names of host users, by uid.
+    #[serde(default)]
+    pub users: BTreeMap<u32, Arc<str>>,
+    /// How each source fared.
+    #[serde(default)]
+    pub health: Vec<SourceHealth>,
+}
+
+/// How one source fared in one sample.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceHealth {
+    /// Name of the source: `nvml`, `proc`, `users`.
+    pub source: Arc<str>,
+    /// Whether everything that was asked of it was answered.
+    pub up: bool,
+    /// Time that the reading took, microseconds.
+    pub duration_us: u64,
+    /// What went wrong, most important first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<SourceError>,
+}
+
+/// One failure of a source, already in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceError {
+    /// Kind from a small fixed set (an NVML return code's name, `io`, `timeout`): a metric label.
+    pub kind: Arc<str>,
+    /// What, where and the remedy.
+    pub message: String,
+}
+
+/// What NVML said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Driver {
+    /// `nvmlSystemGetDriverVersion`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Arc<str>>,
+    /// Devices that could be identified, by label.
+    pub devices: Vec<Device>,
+    /// GPUs that count but could not be read at all, such as one that fell off the bus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<GpuRef>,
+    /// GPUs in MIG mode that have no instance: nothing can run on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_instances: Vec<GpuRef>,
+}
+
+/// A physical GPU by what names it; what could not be read is `None`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuRef {
+    /// NVML index.
+    pub index: u32,
+    /// `nvmlDeviceGetUUID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Arc<str>>,
+    /// `nvmlDeviceGetPciInfo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pci_bus_id: Option<Arc<str>>,
+}
+
+/// A device (GPU, or MIG instance) and what the driver said of it now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// What does not change while the device exists.
+    pub facts: Arc<DeviceFacts>,
+    /// Bytes in use (`nvmlDeviceGetMemoryInfo_v2`: without what the driver reserves).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_used_bytes: Option<u64>,
+    /// Share of the time in which any kernel ran, 0 to 1, for the device as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilization: Option<DeviceUtilization>,
+    /// Processes on the device, each once; `None` where the lists could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Vec<DeviceProcess>>,
+    /// Whether the list of MPS clients had entries.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mps: bool,
+    /// Use by process.
+    pub activity: Activity,
+}
+
+/// What does not change while a device exists.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceFacts {
+    /// Index, and instance ids under MIG.
+    pub label: GpuLabel,
+    /// `nvmlDeviceGetUUID`.
+    pub uuid: Arc<str>,
+    /// UUID of the physical GPU, for a MIG instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_uuid: Option<Arc<str>>,
+    /// Model of the physical GPU (`nvmlDeviceGetName`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Arc<str>>,
+    /// MIG profile, `1g.10gb`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mig_profile: Option<Arc<str>>,
+    /// PCI bus id of the physical GPU (`nvmlDeviceGetPciInfo`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pci_bus_id: Option<Arc<str>>,
+    /// Bytes of memory of the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_total_bytes: Option<u64>,
+    /// Share of the physical GPU's compute slices: 1 for a whole GPU, 1/7 for a 1g of seven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_fraction: Option<f64>,
+}
+
+/// Utilisation of a whole device.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceUtilization {
+    /// 0 to 1.
+    pub ratio: f64,
+    /// Where NVML measured over a known time (GPM), the length of that time in microseconds; `None` for
+    /// `nvmlDeviceGetUtilizationRates`, whose period the driver does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_us: Option<i64>,
+    /// Whether it may be given to the only process on the device: true for a MIG instance whose GPU
+    /// instance has no other compute instance.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attributable: bool,
+}
+
+/// A process in one of the device's lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceProcess {
+    /// Pid in the host's pid namespace.
+    pub pid: u32,
+    /// Bytes of the device's memory that it holds; `None` where the driver says "not available".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+}
+
+/// Use by process, as `nvmlDeviceGetProcessUtilization` answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// It answered; empty means that nobody did anything since `since_us`.
+    Entries {
+        /// The lastSeenTimeStamp that was passed.
+        since_us: i64,
+        /// What came back.
+        entries: Vec<ActivityEntry>,
+    },
+    /// This device does not say (MIG mode, old hardware).
+    Unsupported,
+    /// The call failed; the health of the source says how.
+    Failed,
+}
+
+/// One entry of that answer; percent as the driver gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityEntry {
+    /// Pid.
+    pub pid: u32,
+    /// CPU timestamp of the entry, Unix microseconds.
+    pub time_us: i64,
+    /// Percent of the time in which its kernels ran.
+    pub sm: u32,
+    /// Percent of the time in which it read or wrote memory.
+    pub mem: u32,
+    /// Percent of the encoder.
+    pub enc: u32,
+    /// Percent of the decoder.
+    pub dec: u32,
+}
+
+/// What /proc said of one process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Field 22 of `/proc/PID/stat`; `None` where it could not be read for another reason than the
+    /// process being gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ticks: Option<u64>,
+    /// Process name, cleaned (see [`crate::text`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Arc<str>>,
+    /// Real uid, from `/proc/PID/status`; only read when the process is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Text of `/proc/PID/cgroup`; only read when the process is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Arc<str>>,
+}
+
+/// What the core asks the sources for, so that nothing is read twice.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// lastSeenTimeStamp per device UUID; a device that is not here is new.
+    pub since_us: BTreeMap<Arc<str>, i64>,
+    /// Processes whose name, uid and cgroup are known, with their start.
+    pub known: BTreeMap<u32, u64>,
+    /// Devices whose process lists were read before.
+    pub seen: BTreeSet<Arc<str>>,
+    /// Devices on which MPS was seen: of those seen, only these are asked for its clients again.
+    pub mps: BTreeSet<Arc<str>>,
+}

@@ -1,0 +1,265 @@
+//! What survives from sample to sample and from run to run.
+
+use crate::accounting::{Counter, Usage};
+use crate::attribution::Attribution;
+use crate::ids::{GpuLabel, ProcessKey};
+use crate::utilization::Cursor;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Version of the persisted form; another one is not read.
+pub const STATE_VERSION: u32 = 1;
+
+/// Sessions and counters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Boot of the last sample.
+    pub boot_id: Arc<str>,
+    /// Wall clock of the last sample, Unix microseconds; 0 before the first.
+    pub time_us: i64,
+    /// Boot clock of the last sample, microseconds.
+    pub monotonic_us: i64,
+    /// By UUID: devices now, and those that went a short while ago.
+    pub devices: BTreeMap<Arc<str>, DeviceState>,
+    /// Sums by device label and user; the empty user holds use that has no known user.
+    #[serde(with = "pairs")]
+    pub users: BTreeMap<(GpuLabel, Arc<str>), Usage>,
+    /// Errors by source and kind.
+    #[serde(with = "pairs")]
+    pub source_errors: BTreeMap<(Arc<str>, Arc<str>), Counter>,
+    /// Sessions whose series were left out because of the limit.
+    pub dropped: Option<Counter>,
+}
+
+/// A device, between two samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceState {
+    /// Its label at the last sample.
+    pub label: GpuLabel,
+    /// Where the reading of per-process use stands.
+    pub cursor: Option<Cursor>,
+    /// Boot clock when the process lists were last read; `None` after a boot.
+    pub listed_us: Option<i64>,
+    /// Whether MPS clients were listed, or its server runs.
+    #[serde(default)]
+    pub mps: bool,
+    /// When the device was last there, Unix microseconds.
+    pub present_us: i64,
+    /// Seconds whose use could not be measured.
+    pub unobserved: Option<Counter>,
+    /// Sessions now, and those that ended a short while ago.
+    #[serde(with = "pairs")]
+    pub sessions: BTreeMap<ProcessKey, Session>,
+}
+
+impl DeviceState {
+    /// A device never read before.
+    pub fn new(label: GpuLabel) -> Self {
+        Self {
+            label,
+            cursor: None,
+            listed_us: None,
+            mps: false,
+            present_us: 0,
+            unobserved: None,
+            sessions: BTreeMap::new(),
+        }
+    }
+}
+
+/// One process on one device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Process name as first seen; `None` where /proc would not say.
+    pub command: Option<Arc<str>>,
+    /// Real uid of the process.
+    pub uid: Option<u32>,
+    /// Whose it is.
+    pub attribution: Attribution,
+    /// When the process started, Unix microseconds.
+    pub process_start_us: Option<i64>,
+    /// First seen on the device, Unix microseconds.
+    pub first_seen_us: i64,
+    /// Last seen on the device, Unix microseconds.
+    pub last_seen_us: i64,
+    /// Last known to have used an engine, Unix microseconds.
+    pub last_active_us: Option<i64>,
+    /// When it was found to be over; `None` while it runs.
+    pub ended_us: Option<i64>,
+    /// Bytes of the device's memory at the last reading.
+    pub memory_bytes: Option<u64>,
+    /// Shares of SM, memory, encoder and decoder time over the last window, 0 to 1.
+    pub shares: Option<[f64; 4]>,
+    /// Share of SM time where only the device's own figure is known (alone on a MIG instance).
+    pub device_share: Option<f64>,
+    /// Seconds of SM time, in time of this device.
+    pub sm_seconds: Option<Counter>,
+    /// Integral of memory over time.
+    pub memory_byte_seconds: Option<Counter>,
+    /// Its per-session series are left out because of the limit.
+    #[serde(default)]
+    pub dropped: bool,
+    /// Engine time within the step that is being worked out, microseconds.
+    #[serde(skip)]
+    pub(crate) busy_us: [f64; 4],
+}
+
+impl Session {
+    /// Share of the time in which its kernels ran, 0 to 1, over the last window.
+    pub fn sm_share(&self) -> Option<f64> {
+        self.shares.map(|shares| shares[0]).or(self.device_share)
+    }
+
+    /// Whether the process was on the device at the last sample.
+    pub fn is_live(&self) -> bool {
+        self.ended_us.is_none()
+    }
+}
+
+/// Maps whose keys are no strings, as lists of pairs.
+mod pairs {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::collections::BTreeMap;
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
+/// A persisted state that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadState {
+    /// Not our JSON.
+    #[error("it is damaged: {0}")]
+    Damaged(#[from] serde_json::Error),
+    /// Another program's or another version's.
+    #[error(
+        "it is of another format ({format:?} version {version}; this program reads {FORMAT:?} version {STATE_VERSION})"
+    )]
+    Foreign {
+        /// The format it names.
+        format: String,
+        /// The version it names.
+        version: u32,
+    },
+    /// Figures that no run of ours writes.
+    #[error("it holds impossible figures: {0}")]
+    Impossible(&'static str),
+}
+
+const FORMAT: &str = "gpu-session-monitor state";
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    format: &'a str,
+    version: u32,
+    state: &'a State,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    state: State,
+}
+
+impl State {
+    /// The persisted form.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut out = serde_json::to_vec(&Envelope { format: FORMAT, version: STATE_VERSION, state: self })?;
+        out.push(b'\n');
+        Ok(out)
+    }
+
+    /// Reads the persisted form; what is not wholly ours is refused.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, BadState> {
+        let header: Header = serde_json::from_slice(bytes)?;
+        if header.format != FORMAT || header.version != STATE_VERSION {
+            return Err(BadState::Foreign { format: header.format, version: header.version });
+        }
+        let state = serde_json::from_slice::<Body>(bytes)?.state;
+        state.check()?;
+        Ok(state)
+    }
+
+    /// Text reaches labels, figures reach counters: neither is trusted from a file.
+    fn check(&self) -> Result<(), BadState> {
+        let sessions = || self.devices.values().flat_map(|device| device.sessions.values());
+        let counters = sessions().flat_map(|s| [s.sm_seconds, s.memory_byte_seconds]);
+        let sums = self.users.values().flat_map(|u| [u.sm_seconds, u.memory_byte_seconds]);
+        if counters.chain(sums).flatten().any(|c| !c.is_sane()) {
+            return Err(BadState::Impossible("a counter is negative or not finite"));
+        }
+        let texts = sessions().flat_map(|s| [&s.command, &s.attribution.user]).flatten();
+        let users = self.users.keys().map(|(_, user)| user);
+        if texts.chain(users).any(|text| crate::text::clean(text) != **text) {
+            return Err(BadState::Impossible("a name holds control characters or is too long"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        let key = ProcessKey { pid: 7, start_ticks: Some(9), boot_id: "b".into() };
+        let session = Session {
+            command: Some("python3".into()),
+            uid: Some(1000),
+            attribution: Attribution::default(),
+            process_start_us: None,
+            first_seen_us: 1,
+            last_seen_us: 2,
+            last_active_us: None,
+            ended_us: None,
+            memory_bytes: Some(3),
+            shares: Some([0.1, 0.2, 0.3, 1.0 / 3.0]),
+            device_share: None,
+            sm_seconds: Some(Counter { value: 0.1 + 0.2, born_us: 5 }),
+            memory_byte_seconds: None,
+            dropped: false,
+            busy_us: [0.0; 4],
+        };
+        let mut device = DeviceState::new(GpuLabel { gpu: 0, instance: Some((1, 0)) });
+        device.sessions.insert(key, session);
+        State { devices: BTreeMap::from([("GPU-a".into(), device)]), ..State::default() }
+    }
+
+    #[test]
+    fn the_persisted_form_gives_back_every_bit() {
+        let bytes = state().to_json().expect("serialises");
+        assert_eq!(State::from_json(&bytes).expect("reads"), state());
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        let good = String::from_utf8(state().to_json().expect("serialises")).expect("UTF-8");
+        assert!(matches!(State::from_json(&good.as_bytes()[..good.len() / 2]), Err(BadState::Damaged(_))));
+        assert!(matches!(State::from_json(b"{}"), Err(BadState::Damaged(_))));
+        let foreign = good.replace("\"version\":1", "\"version\":99");
+        assert!(matches!(State::from_json(foreign.as_bytes()), Err(BadState::Foreign { version: 99, .. })));
+        let negative = good.replace("0.30000000000000004", "-5.0");
+        assert!(matches!(State::from_json(negative.as_bytes()), Err(BadState::Impossible(_))));
+        let hostile = good.replace("python3", "a\\u001bb");
+        assert!(matches!(State::from_json(hostile.as_bytes()), Err(BadState::Impossible(_))));
+    }
+}

@@ -1,0 +1,240 @@
+//! Sessions of one device: who came, who left, what each used since the last sample.
+
+use crate::accounting::{Counter, Used};
+use crate::attribution::{self, Attribution};
+use crate::ids::ProcessKey;
+use crate::sample::{Activity, Device, DeviceProcess, Process, Sample};
+use crate::state::{DeviceState, Session};
+use crate::utilization::{self, Integrated, MAX_GAP_US, Slice};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a session used in this step, and who pays for it.
+pub type Charge = (Option<Arc<str>>, Used);
+
+/// One reading of a device whose sessions can be told.
+pub struct Observation<'a> {
+    /// The sample it is part of.
+    pub sample: &'a Sample,
+    /// The device.
+    pub device: &'a Device,
+    /// Its process lists, merged.
+    pub listed: &'a [DeviceProcess],
+    /// What /proc said of them.
+    pub processes: &'a BTreeMap<u32, Process>,
+    /// The other devices, for what is already known of a process that comes here from there.
+    pub others: &'a BTreeMap<Arc<str>, DeviceState>,
+}
+
+impl Observation<'_> {
+    /// Brings the device's sessions up to this sample and returns what is to be charged.
+    pub fn apply(&self, state: &mut DeviceState) -> Vec<Charge> {
+        let now = self.sample.time_us;
+        let elapsed_us = state.listed_us.map(|then| (self.sample.monotonic_us - then).clamp(0, MAX_GAP_US));
+        let integrated = match &self.device.activity {
+            Activity::Entries { entries, .. } => Some(utilization::integrate(state.cursor, entries, now)),
+            Activity::Unsupported | Activity::Failed => None,
+        };
+        let mut used: BTreeMap<ProcessKey, Used> = BTreeMap::new();
+        self.list(state, elapsed_us, &mut used);
+        let ended = self.end_missing(state);
+        match &integrated {
+            Some(done) => {
+                self.credit(state, done, &mut used);
+                Counter::add(&mut state.unobserved, done.unobserved_us as f64 / 1e6, now);
+                state.cursor = Some(done.next);
+            }
+            None => self.credit_device_figure(state, ended, elapsed_us, &mut used),
+        }
+        state.label = self.device.facts.label;
+        state.listed_us = Some(self.sample.monotonic_us);
+        state.present_us = now;
+        state.mps = self.device.mps || state.sessions.values().any(|s| s.is_live() && is_mps(s));
+        self.charges(state, &used)
+    }
+
+    /// Adds each session's use to its counters.
+    fn charges(&self, state: &mut DeviceState, used: &BTreeMap<ProcessKey, Used>) -> Vec<Charge> {
+        let now = self.sample.time_us;
+        let charge = |(key, used): (&ProcessKey, &Used)| {
+            let session = state.sessions.get_mut(key)?;
+            if let Some(seconds) = used.sm_seconds {
+                Counter::add(&mut session.sm_seconds, seconds, now);
+            }
+            if let Some(byte_seconds) = used.memory_byte_seconds {
+                Counter::add(&mut session.memory_byte_seconds, byte_seconds, now);
+            }
+            Some((session.attribution.user.clone(), *used))
+        };
+        used.iter().filter_map(charge).collect()
+    }
+
+    fn key(&self, pid: u32, process: &Process) -> ProcessKey {
+        let boot_id = self.sample.boot_id.clone().unwrap_or_default();
+        ProcessKey { pid, start_ticks: process.start_ticks, boot_id }
+    }
+
+    /// Updates the sessions in the lists and begins new ones. A process that /proc no longer has is none.
+    fn list(&self, state: &mut DeviceState, elapsed_us: Option<i64>, used: &mut BTreeMap<ProcessKey, Used>) {
+        let now = self.sample.time_us;
+        for listed in self.listed {
+            let Some(process) = self.processes.get(&listed.pid) else {
+                continue;
+            };
+            let key = self.key(listed.pid, process);
+            let session = state
+                .sessions
+                .entry(key.clone())
+                .and_modify(|session| session.ended_us = None)
+                .or_insert_with(|| self.begin(&key, process));
+            let byte_seconds = match (session.memory_bytes, listed.memory_bytes, elapsed_us) {
+                // The mean of both ends, for the time between two readings of the lists.
+                (Some(before), Some(after), Some(elapsed)) if session.first_seen_us < now => {
+                    Some(f64::midpoint(before as f64, after as f64) * elapsed as f64 / 1e6)
+                }
+                (_, Some(_), _) => Some(0.0),
+                _ => None,
+            };
+            session.memory_bytes = listed.memory_bytes;
+            session.last_seen_us = now;
+            session.shares = None;
+            session.device_share = None;
+            session.busy_us = [0.0; 4];
+            used.insert(key, Used { sm_seconds: None, memory_byte_seconds: byte_seconds });
+        }
+    }
+
+    fn begin(&self, key: &ProcessKey, process: &Process) -> Session {
+        let (command, uid, attribution) = self.describe(key, process);
+        let now = self.sample.time_us;
+        Session {
+            command,
+            uid,
+            attribution,
+            process_start_us: self.sample.boot_us.zip(key.start_ticks).map(|(boot, ticks)| {
+                let hz = u128::from(self.sample.ticks_per_second.max(1));
+                boot.saturating_add((u128::from(ticks) * 1_000_000 / hz) as i64)
+            }),
+            first_seen_us: now,
+            last_seen_us: now,
+            last_active_us: None,
+            ended_us: None,
+            memory_bytes: None,
+            shares: None,
+            device_share: None,
+            sm_seconds: None,
+            memory_byte_seconds: None,
+            dropped: false,
+            busy_us: [0.0; 4],
+        }
+    }
+
+    /// Name, uid and owner: from /proc, or from the session of the same process on another device.
+    fn describe(&self, key: &ProcessKey, process: &Process) -> (Option<Arc<str>>, Option<u32>, Attribution) {
+        if process.cgroup.is_none()
+            && let Some(known) = self.others.values().find_map(|device| device.sessions.get(key))
+        {
+            return (known.command.clone(), known.uid, known.attribution.clone());
+        }
+        (process.command.clone(), process.uid, attribution::attribute(process, &self.sample.users))
+    }
+
+    /// Ends what is no longer listed; says whether anything ended.
+    fn end_missing(&self, state: &mut DeviceState) -> bool {
+        let now = self.sample.time_us;
+        let mut any = false;
+        for session in state.sessions.values_mut().filter(|s| s.is_live() && s.last_seen_us != now) {
+            session.ended_us = Some(now);
+            session.shares = None;
+            session.device_share = None;
+            session.busy_us = [0.0; 4];
+            any = true;
+        }
+        any
+    }
+
+    /// Gives each slice to its session and works out the shares over the window.
+    fn credit(&self, state: &mut DeviceState, done: &Integrated, used: &mut BTreeMap<ProcessKey, Used>) {
+        for slice in &done.slices {
+            if let Some(session) = owner(state, slice, self.sample.time_us) {
+                spend(session, slice);
+            }
+        }
+        for (key, session) in &mut state.sessions {
+            let in_step = session.is_live() || session.ended_us == Some(self.sample.time_us);
+            if !in_step {
+                continue;
+            }
+            used.entry(key.clone()).or_default().sm_seconds = Some(session.busy_us[0] / 1e6);
+            if let (Some((from, to)), true) = (done.window, session.is_live()) {
+                let existed_us = to - from.max(session.process_start_us.unwrap_or(from));
+                session.shares =
+                    (existed_us > 0).then(|| session.busy_us.map(|busy| (busy / existed_us as f64).min(1.0)));
+            }
+        }
+    }
+
+    /// Where the driver does not say who used the device: its own figure is that of its only process.
+    fn credit_device_figure(
+        &self,
+        state: &mut DeviceState,
+        ended: bool,
+        elapsed_us: Option<i64>,
+        used: &mut BTreeMap<ProcessKey, Used>,
+    ) {
+        if self.device.activity == Activity::Failed {
+            // The next good answer covers this time.
+            return;
+        }
+        let now = self.sample.time_us;
+        let figure = self.device.utilization.filter(|u| u.attributable && self.listed.len() <= 1 && !ended);
+        let measured_us = figure.and_then(|u| u.measured_us).unwrap_or(0);
+        if let (Some(elapsed), true) = (elapsed_us, measured_us < elapsed_us.unwrap_or(0)) {
+            Counter::add(&mut state.unobserved, (elapsed - measured_us) as f64 / 1e6, now);
+        }
+        let alone = state.sessions.iter_mut().find(|(_, session)| session.is_live());
+        if let (Some(figure), Some((key, session))) = (figure, alone) {
+            session.device_share = Some(figure.ratio);
+            if figure.ratio > 0.0 {
+                session.last_active_us = Some(now);
+            }
+            let seconds = figure.ratio * measured_us as f64 / 1e6;
+            used.entry(key.clone()).or_default().sm_seconds = Some(seconds);
+        }
+    }
+}
+
+/// Whether the session is of an MPS server or daemon, known by its name.
+fn is_mps(session: &Session) -> bool {
+    session.command.as_deref().is_some_and(|command| command.starts_with("nvidia-cuda-mps"))
+}
+
+/// The session that a slice belongs to: of those with its pid, the youngest that was there in its middle.
+fn owner<'a>(state: &'a mut DeviceState, slice: &Slice, now_us: i64) -> Option<&'a mut Session> {
+    let middle = slice.from_us + (slice.to_us - slice.from_us) / 2;
+    // A single value speaks of the process that is there now.
+    let at = if slice.exact { middle } else { slice.to_us };
+    let first = ProcessKey { pid: slice.pid, start_ticks: None, boot_id: "".into() };
+    state
+        .sessions
+        .range_mut(first..)
+        .take_while(|(key, _)| key.pid == slice.pid)
+        .map(|(_, session)| session)
+        .filter(|session| session.is_live() || session.ended_us == Some(now_us))
+        .filter(|session| session.process_start_us.is_none_or(|start| start <= at))
+        .max_by_key(|session| session.process_start_us)
+}
+
+fn spend(session: &mut Session, slice: &Slice) {
+    let from_us = match session.process_start_us {
+        Some(start) if !slice.exact => slice.from_us.max(start),
+        _ => slice.from_us,
+    };
+    let length = (slice.to_us - from_us) as f64;
+    for (busy, share) in session.busy_us.iter_mut().zip(slice.shares) {
+        *busy += share * length;
+    }
+    if slice.shares.iter().any(|share| *share > 0.0) {
+        session.last_active_us = session.last_active_us.max(Some(slice.to_us));
+    }
+}

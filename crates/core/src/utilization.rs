@@ -1,0 +1,232 @@
+//! From the entries of `nvmlDeviceGetProcessUtilization` to engine time by process.
+//!
+//! Drivers differ. Some return one entry per process (its last sample period, or an average since the last
+//! reading): it stands for the time since that reading. Some return many from a ring: each stands for one
+//! period of the ring, and their sum loses nothing.
+
+use crate::sample::ActivityEntry;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Readings further apart than this are not bridged: the time before counts as unobserved.
+pub const MAX_GAP_US: i64 = 15 * 60 * 1_000_000;
+
+/// Longest sample period of a driver (NVML: 1/6 s to 1 s), with room for a late timer.
+const MAX_PERIOD_US: i64 = 1_500_000;
+
+/// How far ahead of our clock a driver's stamp may be.
+const CLOCK_SLACK_US: i64 = 1_000_000;
+
+/// What is kept of a device between two readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// lastSeenTimeStamp of the next call.
+    pub stamp_us: i64,
+    /// Use is accounted for up to here.
+    pub covered_us: i64,
+    /// Whether this driver has been seen to answer with many entries per process.
+    pub many: bool,
+    /// Period of its ring, where known.
+    pub period_us: Option<i64>,
+}
+
+/// Use of one process over one stretch of time, as shares 0 to 1 of the whole stretch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slice {
+    /// Pid.
+    pub pid: u32,
+    /// Start, Unix microseconds.
+    pub from_us: i64,
+    /// End, Unix microseconds.
+    pub to_us: i64,
+    /// SM, memory, encoder, decoder.
+    pub shares: [f64; 4],
+    /// Whether the shares are means over the whole stretch (a ring's entry), or one value that stands for
+    /// it and holds only while the process was there.
+    pub exact: bool,
+}
+
+/// One answer, worked out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Integrated {
+    /// The stretch of time that the slices account for; `None` for a first reading.
+    pub window: Option<(i64, i64)>,
+    /// Use by process, in time order within a process.
+    pub slices: Vec<Slice>,
+    /// Time before the window that nobody can account for, microseconds.
+    pub unobserved_us: i64,
+    /// For the next reading.
+    pub next: Cursor,
+}
+
+/// Works out one answer of the driver, given what is known from the reading before.
+///
+/// `now_us` is the wall clock of the reading. Entries with values over 100 or stamps outside the time asked
+/// for are discarded, for drivers return such.
+pub fn integrate(previous: Option<Cursor>, entries: &[ActivityEntry], now_us: i64) -> Integrated {
+    // A wall clock that was set back makes the old stamps useless: begin anew.
+    let previous = previous.filter(|p| p.covered_us <= now_us + CLOCK_SLACK_US);
+    let since = previous.map_or(0, |p| p.stamp_us);
+    let by_pid = group(entries, since, now_us);
+    let many = previous.is_some_and(|p| p.many) || by_pid.values().any(|list| list.len() > 1);
+    let period_us = period(&by_pid).or(previous.and_then(|p| p.period_us));
+    let newest = by_pid.values().flatten().map(|e| e.time_us).max();
+
+    let covered_us = match (many, period_us) {
+        (true, Some(period)) => newest.unwrap_or(0).max(now_us - period).min(now_us),
+        _ => now_us,
+    };
+    let covered_us = covered_us.max(previous.map_or(i64::MIN, |p| p.covered_us));
+    let stamp_us = if many { newest.unwrap_or(since).max(since) } else { covered_us };
+    let next = Cursor { stamp_us, covered_us, many, period_us };
+    let Some(previous) = previous else {
+        return Integrated { window: None, slices: Vec::new(), unobserved_us: 0, next };
+    };
+
+    let from_us = previous.covered_us.max(covered_us - MAX_GAP_US);
+    let mut slices = Vec::with_capacity(entries.len());
+    for list in by_pid.values() {
+        match (many, period_us) {
+            (true, Some(period)) => slices.extend(ring_slices(list, period)),
+            _ => slices.extend(list.last().and_then(|entry| single_slice(entry, from_us, now_us))),
+        }
+    }
+    slices.retain(|slice: &Slice| slice.to_us > from_us);
+    Integrated {
+        window: Some((from_us, covered_us)),
+        slices,
+        unobserved_us: from_us - previous.covered_us,
+        next,
+    }
+}
+
+fn group(entries: &[ActivityEntry], since: i64, now_us: i64) -> BTreeMap<u32, Vec<ActivityEntry>> {
+    let mut by_pid: BTreeMap<u32, Vec<ActivityEntry>> = BTreeMap::new();
+    for entry in entries {
+        let sane = [entry.sm, entry.mem, entry.enc, entry.dec].iter().all(|v| *v <= 100);
+        if sane && entry.time_us > since && entry.time_us <= now_us + CLOCK_SLACK_US {
+            by_pid.entry(entry.pid).or_default().push(*entry);
+        }
+    }
+    for list in by_pid.values_mut() {
+        list.sort_unstable_by_key(|e| e.time_us);
+        list.dedup_by_key(|e| e.time_us);
+    }
+    by_pid
+}
+
+/// The ring's period: the usual distance of neighbouring entries of a process. Longer distances are pauses.
+fn period(by_pid: &BTreeMap<u32, Vec<ActivityEntry>>) -> Option<i64> {
+    let mut gaps: Vec<i64> = by_pid
+        .values()
+        .flat_map(|list| list.windows(2).map(|pair| pair[1].time_us - pair[0].time_us))
+        .filter(|gap| *gap <= MAX_PERIOD_US)
+        .collect();
+    let shortest = *gaps.iter().min()?;
+    gaps.retain(|gap| *gap * 2 < shortest * 3);
+    gaps.sort_unstable();
+    Some(gaps[gaps.len() / 2])
+}
+
+/// Each entry stands for the time since the entry before it, or for one period after a pause.
+fn ring_slices(list: &[ActivityEntry], period: i64) -> impl Iterator<Item = Slice> + '_ {
+    list.iter().enumerate().map(move |(i, entry)| {
+        let gap = i.checked_sub(1).map(|before| entry.time_us - list[before].time_us);
+        let length = gap.filter(|gap| *gap * 2 < period * 3).unwrap_or(period);
+        Slice { exact: true, ..slice(entry, entry.time_us - length, entry.time_us) }
+    })
+}
+
+/// A single entry stands for the time since the last reading, up to its stamp or, when that is as recent as
+/// a sample period, up to now.
+fn single_slice(entry: &ActivityEntry, from_us: i64, now_us: i64) -> Option<Slice> {
+    let to_us = if now_us - entry.time_us <= MAX_PERIOD_US { now_us } else { entry.time_us };
+    (to_us > from_us).then(|| slice(entry, from_us, to_us))
+}
+
+fn slice(entry: &ActivityEntry, from_us: i64, to_us: i64) -> Slice {
+    let shares = [entry.sm, entry.mem, entry.enc, entry.dec].map(|percent| f64::from(percent) / 100.0);
+    Slice { pid: entry.pid, from_us, to_us, shares, exact: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: i64 = 1_000_000;
+    const T0: i64 = 1_700_000_000 * S;
+
+    fn entry(pid: u32, time_us: i64, sm: u32) -> ActivityEntry {
+        ActivityEntry { pid, time_us, sm, mem: 0, enc: 0, dec: 0 }
+    }
+
+    fn ring(pid: u32, from: i64, to: i64, period: i64, sm: u32) -> Vec<ActivityEntry> {
+        (from / period + 1..=to / period).map(|k| entry(pid, k * period, sm)).collect()
+    }
+
+    fn seconds(slices: &[Slice], pid: u32) -> f64 {
+        slices.iter().filter(|s| s.pid == pid).map(|s| s.shares[0] * (s.to_us - s.from_us) as f64 / 1e6).sum()
+    }
+
+    #[test]
+    fn a_ring_is_summed_without_loss_or_double_counting() {
+        let period = S / 5;
+        let mut cursor = integrate(None, &ring(7, T0 - 10 * S, T0, period, 75), T0).next;
+        assert!(cursor.many);
+        let mut total = 0.0;
+        // Readings at odd moments; every entry must count exactly once.
+        for step in 1..=60 {
+            let now = T0 + step * S + (step * 137_731) % S;
+            let answer = ring(7, cursor.stamp_us, now, period, 75);
+            let done = integrate(Some(cursor), &answer, now);
+            total += seconds(&done.slices, 7);
+            cursor = done.next;
+        }
+        let truth = 0.75 * (cursor.covered_us - T0) as f64 / 1e6;
+        assert!((total - truth).abs() < 1e-6, "{total} {truth}");
+    }
+
+    #[test]
+    fn one_entry_per_process_stands_for_the_time_since_the_last_reading() {
+        let first = integrate(None, &[entry(7, T0 - S / 10, 50)], T0);
+        assert_eq!(first.window, None);
+        assert!(first.slices.is_empty());
+        let done = integrate(Some(first.next), &[entry(7, T0 + 59 * S + S / 2, 50)], T0 + 60 * S);
+        assert!((seconds(&done.slices, 7) - 30.0).abs() < 1e-9);
+        // Its stamp is old: it did nothing after that.
+        let idle = integrate(Some(done.next), &[entry(7, T0 + 80 * S, 50)], T0 + 120 * S);
+        assert!((seconds(&idle.slices, 7) - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn nobody_active_is_zero_use_over_a_known_window() {
+        let first = integrate(None, &[], T0);
+        let done = integrate(Some(first.next), &[], T0 + 5 * S);
+        assert_eq!(done.window, Some((T0, T0 + 5 * S)));
+        assert!(done.slices.is_empty());
+    }
+
+    #[test]
+    fn nonsense_entries_are_discarded() {
+        let first = integrate(None, &[], T0);
+        let bad = [entry(1, T0 + S, 101), entry(2, T0 - S, 50), entry(3, T0 + 60 * S, 50), entry(4, 0, 50)];
+        assert!(integrate(Some(first.next), &bad, T0 + 5 * S).slices.is_empty());
+    }
+
+    #[test]
+    fn a_long_absence_is_unobserved_not_extrapolated() {
+        let first = integrate(None, &[], T0);
+        let now = T0 + 24 * 3600 * S;
+        let done = integrate(Some(first.next), &[entry(7, now, 100)], now);
+        assert!((seconds(&done.slices, 7) - MAX_GAP_US as f64 / 1e6).abs() < 1e-9);
+        assert_eq!(done.unobserved_us, 24 * 3600 * S - MAX_GAP_US);
+    }
+
+    #[test]
+    fn a_clock_set_back_begins_anew() {
+        let cursor = Cursor { stamp_us: T0, covered_us: T0, many: true, period_us: Some(S) };
+        let done = integrate(Some(cursor), &[entry(7, T0 - 3600 * S, 50)], T0 - 3600 * S);
+        assert_eq!(done.window, None);
+        assert!(done.next.covered_us <= T0 - 3600 * S);
+    }
+}
