@@ -1,0 +1,124 @@
+//! What devices there are: GPUs and MIG instances, read once per initialisation and layout.
+
+use super::api::{Api, Handle};
+use super::code::CallError;
+use gpu_session_core::ids::GpuLabel;
+use gpu_session_core::sample::{DeviceFacts, GpuRef};
+use gpu_session_core::select::Selection;
+use std::sync::Arc;
+
+/// A physical GPU and the devices on it.
+pub(super) struct Gpu {
+    /// Names of the GPU.
+    pub(super) name: GpuRef,
+    pub(super) handle: Handle,
+    /// MIG is on: the devices are its instances.
+    pub(super) mig: bool,
+    /// GPM works on it.
+    pub(super) gpm: bool,
+    /// Devices that are measured.
+    pub(super) devices: Vec<MeasuredDevice>,
+    /// Whether it has devices at all, measured or not.
+    pub(super) empty: bool,
+}
+
+/// A device that is measured.
+pub(super) struct MeasuredDevice {
+    pub(super) facts: Arc<DeviceFacts>,
+    pub(super) handle: Handle,
+    /// No other compute instance shares its GPU instance.
+    pub(super) alone_in_gpu_instance: bool,
+}
+
+/// What an index of `nvmlDeviceGetCount` is.
+pub(super) enum Slot {
+    Gpu(Gpu),
+    Lost(GpuRef, CallError),
+}
+
+/// Reads the GPU at an index with its instances.
+pub(super) fn read_gpu(api: &Api, index: u32, selection: &Selection) -> Slot {
+    let mut name = GpuRef { index, uuid: None, pci_bus_id: None };
+    match try_read(api, index, selection, &mut name) {
+        Ok(gpu) => Slot::Gpu(gpu),
+        Err(error) => Slot::Lost(name, error),
+    }
+}
+
+fn try_read(api: &Api, index: u32, selection: &Selection, name: &mut GpuRef) -> Result<Gpu, CallError> {
+    let handle = api.handle(index)?;
+    let uuid: Arc<str> = api.uuid(handle)?.into();
+    name.uuid = Some(Arc::clone(&uuid));
+    let pci_bus_id: Option<Arc<str>> = optional(api.pci_bus_id(handle))?.map(Into::into);
+    name.pci_bus_id.clone_from(&pci_bus_id);
+    let model: Option<Arc<str>> = optional(api.name(handle))?.map(Into::into);
+    let facts = DeviceFacts {
+        label: GpuLabel { gpu: index, instance: None },
+        uuid,
+        parent_uuid: None,
+        model,
+        mig_profile: None,
+        pci_bus_id,
+        memory_total_bytes: None,
+        compute_fraction: Some(1.0),
+    };
+    let mig = api.mig_enabled(handle)?;
+    let found = if mig { instances(api, handle, &facts)? } else { vec![whole(api, handle, facts)?] };
+    let empty = found.is_empty();
+    let devices: Vec<_> = found.into_iter().filter(|device| selection.takes(&device.facts)).collect();
+    let gpm = mig && !devices.is_empty() && api.gpm_supported(handle);
+    Ok(Gpu { name: name.clone(), handle, mig, gpm, devices, empty })
+}
+
+fn whole(api: &Api, handle: Handle, mut facts: DeviceFacts) -> Result<MeasuredDevice, CallError> {
+    facts.memory_total_bytes = optional(api.memory(handle))?.map(|(total, _)| total);
+    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance: true })
+}
+
+/// The MIG instances of a GPU. Indices can have holes: the driver is asked for each up to its maximum.
+fn instances(api: &Api, parent: Handle, gpu: &DeviceFacts) -> Result<Vec<MeasuredDevice>, CallError> {
+    let slices = api.max_mig_devices(parent)?;
+    let mut found = Vec::new();
+    for index in 0..slices {
+        if let Some(handle) = api.mig_handle(parent, index)? {
+            found.push(instance(api, handle, gpu, slices)?);
+        }
+    }
+    let labels: Vec<_> = found.iter().map(|device| device.facts.label.instance.map(|(gi, _)| gi)).collect();
+    for device in &mut found {
+        let own = device.facts.label.instance.map(|(gi, _)| gi);
+        device.alone_in_gpu_instance = labels.iter().filter(|gi| **gi == own).count() == 1;
+    }
+    Ok(found)
+}
+
+fn instance(api: &Api, handle: Handle, gpu: &DeviceFacts, slices: u32) -> Result<MeasuredDevice, CallError> {
+    let ids = api.instance_ids(handle)?;
+    // "NVIDIA H100 80GB HBM3 MIG 1g.10gb"; drivers that leave the profile out leave it unknown.
+    let name = optional(api.name(handle))?;
+    let profile =
+        name.as_deref().and_then(|name| name.rsplit_once(" MIG ")).map(|(_, profile)| profile.into());
+    let own_slices = optional(api.compute_slices(handle))?;
+    let facts = DeviceFacts {
+        label: GpuLabel { gpu: gpu.label.gpu, instance: Some(ids) },
+        uuid: api.uuid(handle)?.into(),
+        parent_uuid: Some(Arc::clone(&gpu.uuid)),
+        model: gpu.model.clone(),
+        mig_profile: profile,
+        pci_bus_id: gpu.pci_bus_id.clone(),
+        memory_total_bytes: optional(api.memory(handle))?.map(|(total, _)| total),
+        compute_fraction: own_slices
+            .filter(|n| *n > 0 && slices > 0)
+            .map(|n| f64::from(n) / f64::from(slices)),
+    };
+    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance: false })
+}
+
+/// What this driver or device does not have is absent; every other failure is one.
+fn optional<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.is_unsupported() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
