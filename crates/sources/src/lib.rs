@@ -25,7 +25,7 @@ pub trait Source {
 }
 
 /// Reads all sources in their order, which is the order in which they need each other: the driver first.
-pub fn read_all(sources: &mut [Box<dyn Source>], clock: &Clock, request: &Request) -> Sample {
+pub fn read_all(sources: &mut [Box<dyn Source + Send>], clock: &Clock, request: &Request) -> Sample {
     let mut sample =
         Sample { ticks_per_second: rustix::param::clock_ticks_per_second(), ..Sample::default() };
     for source in sources {

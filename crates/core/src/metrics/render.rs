@@ -106,10 +106,10 @@ impl Series<'_> {
         self.out.push_str(self.metric.name);
         if !values.is_empty() || !self.labels.rendered.is_empty() {
             self.out.push('{');
-            self.out.push_str(&self.labels.rendered);
             for (name, value) in self.metric.labels.iter().zip(values) {
                 push_label(self.out, name, value);
             }
+            self.out.push_str(&self.labels.rendered);
             self.out.pop();
             self.out.push('}');
         }

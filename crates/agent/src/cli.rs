@@ -1,0 +1,221 @@
+//! The command line.
+
+use crate::config::parse_duration;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gpu_session_core::select::Selector;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Who uses which GPU and MIG instance, measured, for Prometheus.
+#[derive(Debug, Parser)]
+#[command(name = "gpu-session-monitor", version = LONG_VERSION, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok; 1 failed; 2 wrong usage; 3 ran, but some source or device could not be read \
+(the output is written, and says so).";
+
+/// Version and commit.
+const LONG_VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("GPU_SESSION_MONITOR_REVISION"), ")");
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take one sample and write it as a textfile for node_exporter.
+    #[command(after_help = "Examples:
+  gpu-session-monitor collect
+  gpu-session-monitor collect --output -
+  gpu-session-monitor collect --textfile /srv/textfiles/gpu_sessions.prom --node gpu-7 --label rack=r1")]
+    Collect(CollectArgs),
+    /// Show who is on which device, now.
+    #[command(after_help = "Examples:
+  gpu-session-monitor ps
+  gpu-session-monitor ps --json | jq '.sessions[] | {user, gpu, memory_used_bytes}'")]
+    Ps(PsArgs),
+    /// Check everything that is needed, and say what to do about what is missing.
+    #[command(after_help = "Example:
+  gpu-session-monitor doctor --textfile /var/lib/node_exporter/textfile_collector/gpu_sessions.prom")]
+    Doctor(CommonArgs),
+    /// Keep what the sources say in a file, to be run again anywhere.
+    #[command(after_help = "Example:
+  gpu-session-monitor record --output capture.json --samples 5 --interval 2s")]
+    Record(RecordArgs),
+    /// Run a capture through the same path that live samples take.
+    #[command(after_help = "Examples:
+  gpu-session-monitor replay capture.json
+  gpu-session-monitor replay capture.json --format json")]
+    Replay(ReplayArgs),
+    /// Run a whole simulated node: no GPU, no root, no cluster.
+    #[command(after_help = "Example:
+  DEMO_SECONDS=60 gpu-session-monitor demo")]
+    Demo(DemoArgs),
+    /// Print the completions for a shell.
+    #[command(after_help = "Example:
+  gpu-session-monitor completions bash > /etc/bash_completion.d/gpu-session-monitor")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What all commands that measure take. A flag beats its environment variable, that the configuration file,
+/// that the default.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CommonArgs {
+    /// Configuration file [default: /etc/gpu-session-monitor/config.yaml if it is there]
+    #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The driver's library [default: libnvidia-ml.so.1]
+    #[arg(long, value_name = "PATH", env = "GPU_SESSION_MONITOR_NVML_LIBRARY")]
+    pub nvml_library: Option<PathBuf>,
+    /// The /proc of the host [default: /proc]
+    #[arg(long, value_name = "DIR", env = "GPU_SESSION_MONITOR_PROC_ROOT")]
+    pub proc_root: Option<PathBuf>,
+    /// The passwd file of the host [default: /etc/passwd, in a container none]
+    #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_USERS_PASSWD")]
+    pub users_passwd: Option<PathBuf>,
+    /// Sums by device and user that are kept; further users share the account _other [default: 5000]
+    #[arg(long, value_name = "N", env = "GPU_SESSION_MONITOR_USERS_LIMIT")]
+    pub users_limit: Option<usize>,
+    /// The textfile [default: /var/lib/node_exporter/textfile_collector/gpu_sessions.prom]
+    #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_TEXTFILE")]
+    pub textfile: Option<PathBuf>,
+    /// Folder of what survives between runs [default: /var/lib/gpu-session-monitor; for others than root
+    /// $XDG_STATE_HOME/gpu-session-monitor]
+    #[arg(long, value_name = "DIR", env = "GPU_SESSION_MONITOR_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Time between two readings where one is not enough; given, it always applies [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "GPU_SESSION_MONITOR_WINDOW")]
+    pub window: Option<Duration>,
+    /// Longest wait for the driver's answer [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "GPU_SESSION_MONITOR_TIMEOUT")]
+    pub timeout: Option<Duration>,
+    /// Measure these devices only: indices, UUIDs, MIG labels (0_1_0), PCI bus ids [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', env = "GPU_SESSION_MONITOR_DEVICE")]
+    pub device: Vec<Selector>,
+    /// Measure the first N GPUs only; --device wins [default: all]
+    #[arg(long, value_name = "N", env = "GPU_SESSION_MONITOR_GPU_COUNT")]
+    pub gpu_count: Option<u32>,
+    /// A label `node` with this value on every series
+    #[arg(long, value_name = "NAME", env = "GPU_SESSION_MONITOR_NODE")]
+    pub node: Option<String>,
+    /// A further label on every series; may be repeated
+    #[arg(long, value_name = "K=V", value_parser = parse_label, value_delimiter = ',', env = "GPU_SESSION_MONITOR_LABEL")]
+    pub label: Vec<(String, String)>,
+    /// Sessions that get series of their own; 0 turns them off [default: 1000]
+    #[arg(long, value_name = "N", env = "GPU_SESSION_MONITOR_SESSIONS_LIMIT")]
+    pub sessions_limit: Option<usize>,
+    /// A file of Unix microseconds instead of the clock, for tests
+    #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_CLOCK", hide = true)]
+    pub clock: Option<PathBuf>,
+}
+
+/// `collect`
+#[derive(Clone, Debug, Args)]
+pub struct CollectArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// `-` writes to standard output instead of the textfile
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Exit 0 even if some source or device could not be read
+    #[arg(long)]
+    pub partial_ok: bool,
+    /// Format of the output
+    #[arg(long, value_enum, default_value_t = MetricFormat::Text)]
+    pub format: MetricFormat,
+}
+
+/// `ps`
+#[derive(Clone, Debug, Args)]
+pub struct PsArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `record`
+#[derive(Clone, Debug, Args)]
+pub struct RecordArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// The capture; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Number of samples
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub samples: u32,
+    /// Time between them
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s")]
+    pub interval: Duration,
+}
+
+/// `replay`
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// The capture
+    #[arg(value_name = "FILE")]
+    pub capture: PathBuf,
+    /// What to write of its last sample
+    #[arg(long, value_enum, default_value_t = ReplayFormat::Text)]
+    pub format: ReplayFormat,
+    /// Settings.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `demo`
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// The simulated driver [default: nvml-sim/libnvidia-ml.so.1 beside this program]
+    #[arg(long, value_name = "PATH", env = "GPU_SESSION_MONITOR_NVML_LIBRARY")]
+    pub nvml_library: Option<PathBuf>,
+    /// A scenario instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// Address to serve on; another port is taken if this one is not free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9836")]
+    pub listen: std::net::SocketAddr,
+    /// End after this many seconds instead of at Ctrl-C
+    #[arg(long, value_name = "N", env = "DEMO_SECONDS")]
+    pub seconds: Option<u64>,
+    /// The folder of the demo, which it makes for itself
+    #[arg(long, hide = true)]
+    pub stage: Option<PathBuf>,
+}
+
+/// Format of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MetricFormat {
+    /// Prometheus text format
+    Text,
+    /// OpenMetrics
+    Openmetrics,
+}
+
+/// Format of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReplayFormat {
+    /// Prometheus text format
+    Text,
+    /// OpenMetrics
+    Openmetrics,
+    /// The JSON of ps
+    Json,
+    /// The table of ps
+    Table,
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,124 @@
+//! `doctor`: every prerequisite, checked, with the remedy.
+
+use crate::cli::CommonArgs;
+use crate::exit::{Exit, Failure};
+use crate::outputs::textfile;
+use crate::pipeline::Pipeline;
+use crate::settings::Settings;
+use crate::state_file::StateFolder;
+use gpu_session_core::sample::Sample;
+use gpu_session_core::state::State;
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+/// What a check found.
+enum Finding {
+    Good(String),
+    Warning(String),
+    Bad(String),
+}
+
+pub(super) fn run(args: &CommonArgs) -> Result<Exit, Failure> {
+    let settings = Settings::resolve(args)?;
+    let sample = Pipeline::live(&settings, State::default())?.sample();
+    let mut findings: Vec<(&str, Finding)> = Vec::new();
+    for source in &sample.health {
+        let name = match &*source.source {
+            "nvml" => "driver",
+            "proc" => "processes",
+            _ => "users",
+        };
+        let problems = source.errors.iter().map(|error| (name, Finding::Bad(error.message.clone())));
+        findings.extend(problems);
+        if source.errors.is_empty() {
+            findings.push((name, Finding::Good(summary(name, &sample, &settings))));
+        }
+    }
+    findings.extend(devices(&sample).into_iter().map(|finding| ("device", finding)));
+    findings.push(("textfile folder", textfile_folder(&settings.textfile)));
+    let foreign = textfile::foreign(&settings.textfile).into_iter();
+    findings.extend(foreign.map(|path| {
+        let words = format!(
+            "{} defines our metrics too: remove it, node_exporter serves one of the two",
+            path.display()
+        );
+        ("textfile folder", Finding::Bad(words))
+    }));
+    findings.push(("state folder", state_folder(&settings.state_dir)));
+    super::print(&report(&findings))?;
+    let bad = findings.iter().any(|(_, finding)| matches!(finding, Finding::Bad(_)));
+    Ok(if bad { Exit::Failed } else { Exit::Ok })
+}
+
+fn summary(name: &str, sample: &Sample, settings: &Settings) -> String {
+    match name {
+        "driver" => {
+            let version = sample.driver.as_ref().and_then(|driver| driver.version.as_deref()).unwrap_or("of unknown version");
+            format!("{} answers, driver {version}", settings.nvml_library.display())
+        }
+        "processes" => format!("{} is the host's", settings.proc_root.display()),
+        _ => settings.passwd.as_ref().map_or_else(
+            || "this is a container: users are shown as uid:<n> until users.passwd names the host's passwd file".to_owned(),
+            |path| format!("names from {}", path.display()),
+        ),
+    }
+}
+
+fn devices(sample: &Sample) -> Vec<Finding> {
+    let Some(driver) = &sample.driver else { return Vec::new() };
+    let found = driver.devices.iter().map(|device| {
+        let facts = &device.facts;
+        let profile = facts.mig_profile.as_deref().map(|profile| format!(" {profile}")).unwrap_or_default();
+        let model = facts.model.as_deref().unwrap_or("of unknown model");
+        let processes =
+            device.processes.as_ref().map_or_else(|| "unreadable".to_owned(), |p| p.len().to_string());
+        Finding::Good(format!("{} {model}{profile} {} (processes: {processes})", facts.label, facts.uuid))
+    });
+    let empty = driver.without_instances.iter().map(|gpu| {
+        Finding::Warning(format!(
+            "GPU {} is in MIG mode and has no instance: make some with nvidia-smi mig -cgi",
+            gpu.index
+        ))
+    });
+    let all: Vec<Finding> = found.chain(empty).collect();
+    if all.is_empty() {
+        vec![Finding::Bad("no device is selected and readable; see gpu.devices".to_owned())]
+    } else {
+        all
+    }
+}
+
+fn textfile_folder(path: &Path) -> Finding {
+    if let Err(e) = textfile::check_folder(path) {
+        return Finding::Bad(e.to_string());
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Finding::Good(format!("{} can be written", folder.display())),
+        Err(e) => Finding::Bad(format!("{}: {e}; run as a user who may write there", folder.display())),
+    }
+}
+
+fn state_folder(path: &Path) -> Finding {
+    if !path.exists() {
+        return Finding::Warning(format!("{} is not there yet: collect makes it", path.display()));
+    }
+    match StateFolder::open(path) {
+        Ok(_) => Finding::Good(format!("{} can be written", path.display())),
+        Err(e) => Finding::Bad(format!("{e:#}")),
+    }
+}
+
+fn report(findings: &[(&str, Finding)]) -> String {
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let line = |(name, finding): &(&str, Finding)| {
+        let (mark, code, words) = match finding {
+            Finding::Good(words) => ("ok  ", "32", words),
+            Finding::Warning(words) => ("warn", "33", words),
+            Finding::Bad(words) => ("FAIL", "31", words),
+        };
+        let mark = if colour { format!("\x1b[{code}m{mark}\x1b[0m") } else { mark.to_owned() };
+        format!("{mark}  {name:<15}  {words}\n")
+    };
+    findings.iter().map(line).collect()
+}

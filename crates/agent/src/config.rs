@@ -1,0 +1,192 @@
+//! The configuration file: YAML, every key optional, unknown keys refused.
+
+use gpu_session_core::select::Selector;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Read when it is there and no other is named.
+pub const DEFAULT_PATH: &str = "/etc/gpu-session-monitor/config.yaml";
+
+/// The file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `nvml:`
+    pub nvml: Nvml,
+    /// `proc:`
+    pub proc: Proc,
+    /// `users:`
+    pub users: Users,
+    /// `textfile:`
+    pub textfile: Option<PathBuf>,
+    /// `state:`
+    pub state: State,
+    /// `window:`
+    #[serde(deserialize_with = "optional_duration")]
+    pub window: Option<Duration>,
+    /// `timeout:`
+    #[serde(deserialize_with = "optional_duration")]
+    pub timeout: Option<Duration>,
+    /// `gpu:`
+    pub gpu: Gpu,
+    /// `node:`
+    pub node: Option<String>,
+    /// `labels:`
+    pub labels: BTreeMap<String, String>,
+    /// `sessions:`
+    pub sessions: Limit,
+}
+
+/// `nvml:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nvml {
+    /// `nvml.library`
+    pub library: Option<PathBuf>,
+}
+
+/// `proc:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proc {
+    /// `proc.root`
+    pub root: Option<PathBuf>,
+}
+
+/// `users:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Users {
+    /// `users.passwd`
+    pub passwd: Option<PathBuf>,
+    /// `users.limit`
+    pub limit: Option<usize>,
+}
+
+/// `state:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct State {
+    /// `state.dir`
+    pub dir: Option<PathBuf>,
+}
+
+/// `sessions:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limit {
+    /// `sessions.limit`
+    pub limit: Option<usize>,
+}
+
+/// `gpu:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gpu {
+    /// `gpu.count`
+    pub count: Option<u32>,
+    /// `gpu.devices`
+    #[serde(deserialize_with = "selectors")]
+    pub devices: Vec<Selector>,
+}
+
+/// A configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("configuration {0}: {1}")]
+    Io(String, std::io::Error),
+    /// It is not as it should be.
+    #[error("configuration {0}: {1}")]
+    Malformed(String, String),
+}
+
+impl Config {
+    /// Reads the file named, or the default one if it is there.
+    pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or(Path::new(DEFAULT_PATH));
+        let name = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).map_err(|e| ConfigError::Malformed(name, e)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Self::default()),
+            Err(e) => Err(ConfigError::Io(name, e)),
+        }
+    }
+
+    /// Reads the text; the error names the place, the key and what is allowed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        serde_saphyr::from_str(text).map_err(|e| e.to_string())
+    }
+}
+
+/// `"10s"`, `"500ms"`, `"2m"`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|e| format!("{text:?} is no duration ({e}): write it with its unit, as in 500ms, 10s or 2m"))
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| parse_duration(&text)).transpose().map_err(serde::de::Error::custom)
+}
+
+/// An index may be written as a number: `[0, GPU-…, 0_1_0]`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Index(u32),
+    Text(String),
+}
+
+fn selectors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Selector>, D::Error> {
+    let parse = |written| match written {
+        Written::Index(index) => Ok(Selector::Index(index)),
+        Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    };
+    Option::<Vec<Written>>::deserialize(deserializer)?.unwrap_or_default().into_iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "nvml: {library: /a}\nproc: {root: /b}\nusers: {passwd: /c, limit: 7}\ntextfile: /d\n\
+            state: {dir: /e}\nwindow: 500ms\ntimeout: 2m\ngpu: {count: 4, devices: [0, \"1\", GPU-x, 0_1_0]}\n\
+            node: n\nlabels: {rack: r1}\nsessions: {limit: 5}\n";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.window, Some(Duration::from_millis(500)));
+        assert_eq!(config.timeout, Some(Duration::from_secs(120)));
+        assert_eq!(config.gpu.devices.len(), 4);
+        assert_eq!(
+            (config.gpu.count, config.sessions.limit, config.users.limit),
+            (Some(4), Some(5), Some(7))
+        );
+        assert_eq!(config.labels["rack"], "r1");
+    }
+
+    #[test]
+    fn nothing_is_allowed_and_nonsense_is_named() {
+        for empty in ["", "# only a comment\n", "gpu:\n  devices: []\n"] {
+            assert!(Config::parse(empty).is_ok(), "{empty}");
+        }
+        for (text, wanted) in [
+            ("windw: 1s\n", "windw"),
+            ("gpu: {device: [0]}\n", "device"),
+            ("window: fast\n", "fast"),
+            ("window: 5\n", "unit"),
+            ("gpu: {devices: [gpu0]}\n", "gpu0"),
+            ("gpu: {count: -1}\n", "line 1"),
+            ("gpu: [\n", "line"),
+        ] {
+            let error = Config::parse(text).unwrap_err();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! gpu-session-monitor: command line, settings, the one pipeline and its outputs. It reads and writes; what
+//! the figures mean is worked out in `gpu-session-core`.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod files;
+pub mod outputs;
+pub mod pipeline;
+pub mod say;
+pub mod settings;
+pub mod state_file;
+
+/// Version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Commit that it was built from, or `unknown`; found by `build.rs`.
+pub const REVISION: &str = env!("GPU_SESSION_MONITOR_REVISION");

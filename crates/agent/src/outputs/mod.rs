@@ -1,0 +1,5 @@
+//! Outputs: each reads the snapshot and is one file.
+
+pub mod http;
+pub mod table;
+pub mod textfile;
