@@ -1,0 +1,29 @@
+# The two commands: `make demo` and `make test`. Both do their own set-up; scripts/ has what they do.
+
+.PHONY: help demo test bench audit generate golden build
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo: ## Run a simulated node: real output, no GPU, no root (DEMO_SECONDS=N ends it)
+	@scripts/demo.sh
+
+test: ## Run every test
+	@scripts/test.sh
+
+bench: ## Measure a collect beside the bare calls that it cannot do without; prints ratios
+	@scripts/bench.sh
+
+audit: ## Check the dependencies against the advisory database; an unfetched database is a failure
+	@scripts/audit.sh
+
+generate: ## Write the generated references and schemas anew
+	cargo xtask generate
+
+golden: ## Record the captures and their expected output anew; review the diff
+	cargo build --quiet --workspace
+	UPDATE_GOLDEN=1 cargo test --quiet -p gpu-session-monitor --test it -- recording
+	UPDATE_GOLDEN=1 cargo test --quiet -p gpu-session-monitor --test it -- golden
+
+build: ## Build the program for use: target/release/gpu-session-monitor
+	cargo build --release -p gpu-session-monitor

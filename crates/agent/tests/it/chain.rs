@@ -1,0 +1,137 @@
+//! The seed's chain with its real programs: collect -> textfile -> node_exporter -> Prometheus -> its API.
+
+use crate::node::{Node, scenario_file};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(program: &str, args: &[String], log: &Path) -> Server {
+    let log = std::fs::File::create(log).unwrap();
+    let child =
+        Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+    Server(child.unwrap_or_else(|e| panic!("{program}: {e}; `make test` installs it (scripts/setup.sh)")))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn get(port: u16, path: &str) -> std::io::Result<String> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+}
+
+/// Asks until the answer is as it should be.
+fn await_answer(port: u16, path: &str, wanted: impl Fn(&str) -> bool, log: &Path) -> String {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = get(port, path).unwrap_or_default();
+        if wanted(&answer) {
+            return answer;
+        }
+        let said = || std::fs::read_to_string(log).unwrap_or_default();
+        assert!(Instant::now() < end, "{path}: {answer}\n{}", said());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The series of an instant query, as labels and value.
+fn query(port: u16, query: &str, log: &Path) -> Vec<(serde_json::Value, String)> {
+    let path = format!("/api/v1/query?query={query}");
+    let answer = await_answer(port, &path, |text| text.contains("\"value\""), log);
+    let document: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let result = document["data"]["result"].as_array().unwrap().clone();
+    result.into_iter().map(|s| (s["metric"].clone(), s["value"][1].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn prometheus_answers_the_seeds_queries() {
+    let mut node = Node::new(&scenario_file("seed.yaml"));
+    node.at(60.0);
+    node.collected();
+    let (exporter_port, prometheus_port) = (free_port(), free_port());
+    let log = node.path("exporter.log");
+    let textfiles = node.path("textfiles");
+    let _exporter = start(
+        "prometheus-node-exporter",
+        &[
+            "--collector.disable-defaults".to_owned(),
+            "--collector.textfile".to_owned(),
+            format!("--collector.textfile.directory={}", textfiles.display()),
+            format!("--web.listen-address=127.0.0.1:{exporter_port}"),
+        ],
+        &log,
+    );
+    let served = await_answer(exporter_port, "/metrics", |text| text.contains("gpu_session_count"), &log);
+    assert!(served.contains("node_textfile_scrape_error 0"), "{served}");
+
+    let config = node.path("prometheus.yml");
+    let text = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: node\n  static_configs: [{{targets: ['127.0.0.1:{exporter_port}']}}]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let log = node.path("prometheus.log");
+    let _prometheus = start(
+        "prometheus",
+        &[
+            format!("--config.file={}", config.display()),
+            format!("--storage.tsdb.path={}", node.path("tsdb").display()),
+            format!("--web.listen-address=127.0.0.1:{prometheus_port}"),
+        ],
+        &log,
+    );
+    let mut counts: Vec<(String, String)> = query(prometheus_port, "gpu_session_count", &log)
+        .into_iter()
+        .map(|(metric, value)| (metric["gpu"].as_str().unwrap().to_owned(), value))
+        .collect();
+    counts.sort();
+    let wanted = [("0", "1"), ("1", "1"), ("2", "1"), ("3", "0")].map(|(g, v)| (g.to_owned(), v.to_owned()));
+    assert_eq!(counts, wanted);
+    let info = query(prometheus_port, "gpu_process_info", &log);
+    let one = info.iter().find(|(metric, _)| metric["pid"] == "gpu1_12345").expect("the seed's process");
+    assert_eq!(
+        (one.0["command"].as_str(), one.0["status"].as_str(), one.1.as_str()),
+        (Some("python3"), Some("active"), "1")
+    );
+    assert_eq!(query(prometheus_port, "gpu_total_sessions", &log)[0].1, "3");
+    let use_of =
+        |name: &str| query(prometheus_port, &format!("{name}%7Bpid=%22gpu1_12345%22%7D"), &log)[0].1.clone();
+    assert_eq!(
+        (use_of("gpu_process_utilization").as_str(), use_of("gpu_process_memory_utilization").as_str()),
+        ("75", "45")
+    );
+}
+
+#[test]
+fn promtool_finds_nothing_but_the_seeds_own_suffix() {
+    let mut node = Node::new(&scenario_file("demo.yaml"));
+    for at in [600.0, 660.0, 720.0] {
+        node.at(at);
+        let run = node.collect();
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    let file = std::fs::File::open(node.textfile()).unwrap();
+    let output = Command::new("promtool").args(["check", "metrics"]).stdin(file).output();
+    let output = output.expect("promtool; `make test` installs it (scripts/setup.sh)");
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    let complaints: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    assert_eq!(complaints.len(), 1, "{said}");
+    assert!(complaints[0].starts_with("gpu_session_count ") && complaints[0].contains("_count"), "{said}");
+}

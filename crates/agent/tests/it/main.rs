@@ -1,0 +1,19 @@
+//! The program as its users run it: a process, on the simulated driver, with a synthetic /proc and a clock that
+//! the test moves.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
+mod accuracy;
+mod captures;
+mod chain;
+mod cli;
+mod conservation;
+mod demo;
+mod devices;
+mod faults;
+mod hostile;
+mod node;
+mod seed;
+mod state;
+mod textfile;
+mod witness;

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Fetches what the tests need into target/test-tools, so that no service starts on this machine:
+# Prometheus and node_exporter (Debian's packages, unpacked), an independent NVML client (PyPI), cargo-deny.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+tools=$PWD/target/test-tools
+mkdir -p "$tools/deb"
+
+# Unpacks a Debian package unless the command is there already: unpacked COMMAND PACKAGE
+unpacked() {
+    command -v "$1" >/dev/null 2>&1 && return
+    [ -x "$tools/deb/usr/bin/$1" ] && return
+    command -v apt-get >/dev/null 2>&1 || die "$1 is missing; install it"
+    say "fetching $2"
+    local folder
+    folder=$(mktemp -d)
+    if ! (cd "$folder" && apt-get -qq download "$2" 2>/dev/null); then
+        [ "$(id -u)" = 0 ] || die "$1 is missing and no package list is here; run: sudo apt-get update"
+        apt-get -qq update >/dev/null
+        (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download "$2" 2>/dev/null) || die "apt-get download $2 failed"
+    fi
+    dpkg-deb -x "$folder"/*.deb "$tools/deb"
+    rm -rf "$folder"
+    [ -x "$tools/deb/usr/bin/$1" ] || die "the package $2 has no $1"
+}
+
+need_rust
+need python3 python3 python3-venv
+need unshare util-linux
+need pkill procps
+unpacked prometheus prometheus
+unpacked promtool prometheus
+unpacked prometheus-node-exporter prometheus-node-exporter
+
+if [ ! -x "$tools/bin/python" ]; then
+    say "making a Python environment"
+    if ! python3 -m venv "$tools" 2>/dev/null; then
+        rm -rf "$tools/bin"
+        [ "$(id -u)" = 0 ] || die "python3-venv is missing; install it: sudo apt-get install -y python3-venv"
+        apt-get -qq update >/dev/null && apt-get -qq install -y python3-venv >/dev/null
+        python3 -m venv "$tools"
+    fi
+fi
+"$tools/bin/python" -c 'import pynvml, yaml' 2>/dev/null || {
+    say "installing the independent NVML client"
+    "$tools/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/witness/requirements.txt
+}
+
+command -v cargo-deny >/dev/null 2>&1 || [ -x "$tools/bin/cargo-deny" ] || {
+    say "building cargo-deny (once; some minutes)"
+    cargo install --quiet --locked --root "$tools" cargo-deny
+}

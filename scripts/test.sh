@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Every test: set-up, formatting, lints, dependencies, then the test suite. Ends with a count.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+# Runs a stage and says how long it took.
+stage() {
+    local name=$1 begin=$SECONDS
+    shift
+    say "$name"
+    "$@" || die "$name failed"
+    say "$name: $((SECONDS - begin)) s"
+}
+
+tests() {
+    cargo test --workspace --no-fail-fast 2>&1 | tee target/test-tools/tests.log
+}
+
+stage "set-up" scripts/setup.sh
+export PATH="$PATH:$PWD/target/test-tools/deb/usr/bin:$PWD/target/test-tools/bin"
+stage "fetch" cargo fetch --quiet --locked
+stage "formatting" cargo fmt --all --check
+stage "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
+stage "dependencies" cargo deny --offline --log-level error check bans licenses sources
+# The tests run the program and the simulated driver as files: both must be there first.
+stage "build" cargo build --workspace
+stage "tests" tests
+
+awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
+     END {
+        if (ignored) { print ignored " tests are ignored: none may be"; exit 1 }
+        printf "%d passed, %d failed\n", passed, failed
+        exit failed > 0 || passed == 0
+     }' target/test-tools/tests.log
