@@ -71,10 +71,7 @@ impl Settings {
             passwd: pick(&args.users_passwd, file.users.passwd).or_else(own_passwd),
             proc_root,
             textfile: pick(&args.textfile, file.textfile).unwrap_or_else(|| DEFAULT_TEXTFILE.into()),
-            state_dir: match pick(&args.state_dir, file.state.dir) {
-                Some(dir) => dir,
-                None => default_state_dir()?,
-            },
+            state_dir: pick(&args.state_dir, file.state.dir).unwrap_or_else(default_state_dir),
             window: window.unwrap_or(Duration::from_secs(1)),
             window_given: window.is_some(),
             timeout,
@@ -121,15 +118,11 @@ fn own_passwd() -> Option<PathBuf> {
     (!container).then(|| "/etc/passwd".into())
 }
 
-fn default_state_dir() -> Result<PathBuf, Failure> {
-    if rustix::process::geteuid().is_root() {
-        return Ok("/var/lib/gpu-session-monitor".into());
-    }
+/// Root's is the system's; others keep theirs where their other programs do.
+fn default_state_dir() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .map(|base| base.join("gpu-session-monitor"))
-        .ok_or_else(|| {
-            Failure::usage(anyhow::anyhow!("neither HOME nor XDG_STATE_HOME is set: name a --state-dir"))
-        })
+    let own =
+        || absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let base = if rustix::process::geteuid().is_root() { None } else { own() };
+    base.unwrap_or_else(|| "/var/lib".into()).join("gpu-session-monitor")
 }

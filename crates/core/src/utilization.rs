@@ -229,4 +229,48 @@ mod tests {
         assert_eq!(done.window, None);
         assert!(done.next.covered_us <= T0 - 3600 * S);
     }
+
+    mod properties {
+        use super::*;
+        use proptest::prelude::*;
+
+        proptest! {
+            #[test]
+            fn however_a_ring_is_read_the_sum_is_the_same(
+                steps in prop::collection::vec(1_i64..20_000_000, 1..30),
+                period in 100_000_i64..1_000_000,
+                sm in 1_u32..=100,
+            ) {
+                let mut cursor = integrate(None, &ring(7, T0 - 3 * S, T0, period, sm), T0).next;
+                let begin = cursor.stamp_us;
+                let (mut now, mut total) = (T0, 0.0);
+                for step in steps {
+                    now += step;
+                    let done = integrate(Some(cursor), &ring(7, cursor.stamp_us, now, period, sm), now);
+                    total += seconds(&done.slices, 7);
+                    cursor = done.next;
+                }
+                let truth = f64::from(sm) / 100.0 * (cursor.stamp_us - begin) as f64 / 1e6;
+                prop_assert!((total - truth).abs() < 1e-6, "{} {}", total, truth);
+            }
+
+            #[test]
+            fn no_answer_makes_more_than_the_time_there_was(
+                entries in prop::collection::vec((0_u32..5, -10 * S..20 * S, 0_u32..200), 0..60),
+                gap in 0_i64..10_000_000,
+                many in any::<bool>(),
+            ) {
+                let entries: Vec<_> = entries.into_iter().map(|(pid, at, sm)| entry(pid, T0 + at, sm)).collect();
+                let cursor = Cursor { stamp_us: T0, covered_us: T0, many, period_us: many.then_some(S / 5) };
+                let done = integrate(Some(cursor), &entries, T0 + gap);
+                prop_assert!(done.next.covered_us >= T0 && done.next.stamp_us >= T0);
+                for slice in &done.slices {
+                    prop_assert!(slice.from_us < slice.to_us);
+                    prop_assert!(slice.shares.iter().all(|share| (0.0..=1.0).contains(share)));
+                    // A period before the window and the clock's slack after it are the most that can be off.
+                    prop_assert!(slice.from_us >= T0 - MAX_PERIOD_US && slice.to_us <= T0 + gap + CLOCK_SLACK_US);
+                }
+            }
+        }
+    }
 }

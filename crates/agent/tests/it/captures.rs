@@ -52,7 +52,7 @@ const RECORDED: [(&str, &str, f64); 4] = [
     ("a100-550-seed", "seed.yaml", 60.0),
     ("h100-550-demo", "demo.yaml", 600.0),
     ("l40s-550-lost-gpu", "lost-gpu.yaml", 60.0),
-    ("edges", "edges.yaml", 60.0),
+    ("h100-550-edges", "edges.yaml", 60.0),
 ];
 
 /// A recording of a scenario is the capture that is kept, but for the time that reading took.
