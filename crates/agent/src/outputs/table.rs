@@ -42,7 +42,7 @@ fn device_row(device: &DeviceView) -> Vec<String> {
     let occupancy = device.occupancy.as_ref();
     vec![
         device.facts.label.to_string(),
-        text(&device.facts.model),
+        device.facts.model.as_deref().map_or(UNKNOWN, short_model).to_owned(),
         text(&device.facts.mig_profile),
         shown(occupancy.map(|o| o.sessions)),
         shown(occupancy.map(|o| o.users.len())),
@@ -65,6 +65,11 @@ fn session_row(view: &SessionView, now_us: i64) -> Vec<String> {
         duration(now_us - session.first_seen_us),
         shown(session.last_active_us.map(|at| format!("{} ago", duration(now_us - at)))),
     ]
+}
+
+/// A table of GPUs has no room to say on each line who makes them.
+fn short_model(model: &str) -> &str {
+    model.strip_prefix("NVIDIA ").unwrap_or(model)
 }
 
 fn text(slot: &Option<Arc<str>>) -> String {

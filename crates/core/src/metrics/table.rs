@@ -3,6 +3,7 @@
 use super::render::Series;
 use super::{SessionText, View};
 use crate::accounting::Counter;
+use crate::json::seconds;
 use crate::snapshot::{DeviceView, Occupancy};
 use std::sync::Arc;
 
@@ -243,8 +244,4 @@ fn rounded(ratio: f64) -> f64 {
 
 fn percent(ratio: f64) -> f64 {
     (ratio * 1e8).round() / 1e6
-}
-
-fn seconds(us: i64) -> f64 {
-    us as f64 / 1e6
 }
