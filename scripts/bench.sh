@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 need_rust
 say "building"
 cargo build --quiet --release -p gpu-session-monitor -p nvml-sim
-cargo bench --quiet -p gpu-session-monitor --bench collect
+cargo bench -p gpu-session-monitor --bench collect

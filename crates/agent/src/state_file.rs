@@ -88,7 +88,8 @@ fn read(path: &Path) -> Result<Option<State>, String> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e.to_string()),
     };
-    let mut text = Vec::new();
+    let size = file.metadata().map_or(0, |metadata| metadata.len().min(MAX_BYTES));
+    let mut text = Vec::with_capacity(size as usize + 1);
     file.take(MAX_BYTES).read_to_end(&mut text).map_err(|e| e.to_string())?;
     State::from_json(&text).map(Some).map_err(|e| e.to_string())
 }

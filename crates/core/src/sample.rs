@@ -179,7 +179,7 @@ pub enum Activity {
 }
 
 /// One entry of that answer; percent as the driver gives them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivityEntry {
     /// Pid.
     pub pid: u32,

@@ -1,6 +1,6 @@
 //! What survives from sample to sample and from run to run.
 
-use crate::accounting::{Counter, Usage};
+use crate::accounting::{Counter, Usage, Used};
 use crate::attribution::Attribution;
 use crate::ids::{GpuLabel, ProcessKey};
 use crate::utilization::Cursor;
@@ -72,30 +72,40 @@ impl DeviceState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// Process name as first seen; `None` where /proc would not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Arc<str>>,
     /// Real uid of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// Whose it is.
     pub attribution: Attribution,
     /// When the process started, Unix microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_start_us: Option<i64>,
     /// First seen on the device, Unix microseconds.
     pub first_seen_us: i64,
     /// Last seen on the device, Unix microseconds.
     pub last_seen_us: i64,
     /// Last known to have used an engine, Unix microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_active_us: Option<i64>,
     /// When it was found to be over; `None` while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_us: Option<i64>,
     /// Bytes of the device's memory at the last reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
     /// Shares of SM, memory, encoder and decoder time over the last window, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<[f64; 4]>,
     /// Share of SM time where only the device's own figure is known (alone on a MIG instance).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_share: Option<f64>,
     /// Seconds of SM time, in time of this device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sm_seconds: Option<Counter>,
     /// Integral of memory over time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_byte_seconds: Option<Counter>,
     /// Its per-session series are left out because of the limit.
     #[serde(default)]
@@ -103,6 +113,9 @@ pub struct Session {
     /// Engine time within the step that is being worked out, microseconds.
     #[serde(skip)]
     pub(crate) busy_us: [f64; 4],
+    /// What is to be added to the counters at the end of that step.
+    #[serde(skip)]
+    pub(crate) used: Used,
 }
 
 impl Session {
@@ -119,8 +132,11 @@ impl Session {
 
 /// Maps whose keys are no strings, as lists of pairs.
 mod pairs {
+    use serde::de::{SeqAccess, Visitor};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::collections::BTreeMap;
+    use std::fmt::{self, Formatter};
+    use std::marker::PhantomData;
 
     pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
         map: &BTreeMap<K, V>,
@@ -135,7 +151,26 @@ mod pairs {
         V: Deserialize<'de>,
         D: Deserializer<'de>,
     {
-        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
+        deserializer.deserialize_seq(Pairs(PhantomData))
+    }
+
+    /// Fills the map pair by pair, so that it is never in memory twice.
+    struct Pairs<K, V>(PhantomData<(K, V)>);
+
+    impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Visitor<'de> for Pairs<K, V> {
+        type Value = BTreeMap<K, V>;
+
+        fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of pairs")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((key, value)) = list.next_element()? {
+                map.insert(key, value);
+            }
+            Ok(map)
+        }
     }
 }
 
@@ -176,7 +211,9 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct Body {
+struct Whole {
+    format: String,
+    version: u32,
     state: State,
 }
 
@@ -190,13 +227,21 @@ impl State {
 
     /// Reads the persisted form; what is not wholly ours is refused.
     pub fn from_json(bytes: &[u8]) -> Result<Self, BadState> {
-        let header: Header = serde_json::from_slice(bytes)?;
-        if header.format != FORMAT || header.version != STATE_VERSION {
-            return Err(BadState::Foreign { format: header.format, version: header.version });
+        let known = |format: &str, version| format == FORMAT && version == STATE_VERSION;
+        match serde_json::from_slice::<Whole>(bytes) {
+            Ok(Whole { format, version, state }) if known(&format, version) => {
+                state.check()?;
+                Ok(state)
+            }
+            Ok(Whole { format, version, .. }) => Err(BadState::Foreign { format, version }),
+            // Another version need not have our body.
+            Err(e) => match serde_json::from_slice::<Header>(bytes) {
+                Ok(Header { format, version }) if !known(&format, version) => {
+                    Err(BadState::Foreign { format, version })
+                }
+                _ => Err(e.into()),
+            },
         }
-        let state = serde_json::from_slice::<Body>(bytes)?.state;
-        state.check()?;
-        Ok(state)
     }
 
     /// Text reaches labels, figures reach counters: neither is trusted from a file.
@@ -221,7 +266,7 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        let key = ProcessKey { pid: 7, start_ticks: Some(9), boot_id: "b".into() };
+        let key = ProcessKey { pid: 7, start_ticks: Some(9), boot: 5 };
         let session = Session {
             command: Some("python3".into()),
             uid: Some(1000),
@@ -238,6 +283,7 @@ mod tests {
             memory_byte_seconds: None,
             dropped: false,
             busy_us: [0.0; 4],
+            used: Used::default(),
         };
         let mut device = DeviceState::new(GpuLabel { gpu: 0, instance: Some((1, 0)) });
         device.sessions.insert(key, session);

@@ -2,7 +2,7 @@
 
 use crate::accounting::{Counter, Used};
 use crate::attribution::{self, Attribution};
-use crate::ids::ProcessKey;
+use crate::ids::{self, ProcessKey};
 use crate::sample::{Activity, Device, DeviceProcess, Process, Sample};
 use crate::state::{DeviceState, Session};
 use crate::utilization::{self, Integrated, MAX_GAP_US, Slice};
@@ -35,47 +35,46 @@ impl Observation<'_> {
             Activity::Entries { entries, .. } => Some(utilization::integrate(state.cursor, entries, now)),
             Activity::Unsupported | Activity::Failed => None,
         };
-        let mut used: BTreeMap<ProcessKey, Used> = BTreeMap::new();
-        self.list(state, elapsed_us, &mut used);
+        self.list(state, elapsed_us);
         let ended = self.end_missing(state);
         match &integrated {
             Some(done) => {
-                self.credit(state, done, &mut used);
+                self.credit(state, done);
                 Counter::add(&mut state.unobserved, done.unobserved_us as f64 / 1e6, now);
                 state.cursor = Some(done.next);
             }
-            None => self.credit_device_figure(state, ended, elapsed_us, &mut used),
+            None => self.credit_device_figure(state, ended, elapsed_us),
         }
         state.label = self.device.facts.label;
         state.listed_us = Some(self.sample.monotonic_us);
         state.present_us = now;
         state.mps = self.device.mps || state.sessions.values().any(|s| s.is_live() && is_mps(s));
-        self.charges(state, &used)
+        self.charges(state)
     }
 
     /// Adds each session's use to its counters.
-    fn charges(&self, state: &mut DeviceState, used: &BTreeMap<ProcessKey, Used>) -> Vec<Charge> {
+    fn charges(&self, state: &mut DeviceState) -> Vec<Charge> {
         let now = self.sample.time_us;
-        let charge = |(key, used): (&ProcessKey, &Used)| {
-            let session = state.sessions.get_mut(key)?;
+        let charge = |session: &mut Session| {
+            let used = std::mem::take(&mut session.used);
             if let Some(seconds) = used.sm_seconds {
                 Counter::add(&mut session.sm_seconds, seconds, now);
             }
             if let Some(byte_seconds) = used.memory_byte_seconds {
                 Counter::add(&mut session.memory_byte_seconds, byte_seconds, now);
             }
-            Some((session.attribution.user.clone(), *used))
+            (session.attribution.user.clone(), used)
         };
-        used.iter().filter_map(charge).collect()
+        in_step(state, now).map(charge).collect()
     }
 
     fn key(&self, pid: u32, process: &Process) -> ProcessKey {
-        let boot_id = self.sample.boot_id.clone().unwrap_or_default();
-        ProcessKey { pid, start_ticks: process.start_ticks, boot_id }
+        let boot = ids::boot(self.sample.boot_id.as_deref().unwrap_or(""));
+        ProcessKey { pid, start_ticks: process.start_ticks, boot }
     }
 
     /// Updates the sessions in the lists and begins new ones. A process that /proc no longer has is none.
-    fn list(&self, state: &mut DeviceState, elapsed_us: Option<i64>, used: &mut BTreeMap<ProcessKey, Used>) {
+    fn list(&self, state: &mut DeviceState, elapsed_us: Option<i64>) {
         let now = self.sample.time_us;
         for listed in self.listed {
             let Some(process) = self.processes.get(&listed.pid) else {
@@ -84,7 +83,7 @@ impl Observation<'_> {
             let key = self.key(listed.pid, process);
             let session = state
                 .sessions
-                .entry(key.clone())
+                .entry(key)
                 .and_modify(|session| session.ended_us = None)
                 .or_insert_with(|| self.begin(&key, process));
             let byte_seconds = match (session.memory_bytes, listed.memory_bytes, elapsed_us) {
@@ -100,7 +99,7 @@ impl Observation<'_> {
             session.shares = None;
             session.device_share = None;
             session.busy_us = [0.0; 4];
-            used.insert(key, Used { sm_seconds: None, memory_byte_seconds: byte_seconds });
+            session.used = Used { sm_seconds: None, memory_byte_seconds: byte_seconds };
         }
     }
 
@@ -126,6 +125,7 @@ impl Observation<'_> {
             memory_byte_seconds: None,
             dropped: false,
             busy_us: [0.0; 4],
+            used: Used::default(),
         }
     }
 
@@ -148,24 +148,19 @@ impl Observation<'_> {
             session.shares = None;
             session.device_share = None;
             session.busy_us = [0.0; 4];
+            session.used = Used::default();
             any = true;
         }
         any
     }
 
     /// Gives each slice to its session and works out the shares over the window.
-    fn credit(&self, state: &mut DeviceState, done: &Integrated, used: &mut BTreeMap<ProcessKey, Used>) {
-        for slice in &done.slices {
-            if let Some(session) = owner(state, slice, self.sample.time_us) {
-                spend(session, slice);
-            }
+    fn credit(&self, state: &mut DeviceState, done: &Integrated) {
+        for process in done.processes() {
+            spend(&mut candidates(state, process.pid, self.sample.time_us), process.slices());
         }
-        for (key, session) in &mut state.sessions {
-            let in_step = session.is_live() || session.ended_us == Some(self.sample.time_us);
-            if !in_step {
-                continue;
-            }
-            used.entry(key.clone()).or_default().sm_seconds = Some(session.busy_us[0] / 1e6);
+        for session in in_step(state, self.sample.time_us) {
+            session.used.sm_seconds = Some(session.busy_us[0] / 1e6);
             if let (Some((from, to)), true) = (done.window, session.is_live()) {
                 let existed_us = to - from.max(session.process_start_us.unwrap_or(from));
                 session.shares =
@@ -175,13 +170,7 @@ impl Observation<'_> {
     }
 
     /// Where the driver does not say who used the device: its own figure is that of its only process.
-    fn credit_device_figure(
-        &self,
-        state: &mut DeviceState,
-        ended: bool,
-        elapsed_us: Option<i64>,
-        used: &mut BTreeMap<ProcessKey, Used>,
-    ) {
+    fn credit_device_figure(&self, state: &mut DeviceState, ended: bool, elapsed_us: Option<i64>) {
         if self.device.activity == Activity::Failed {
             // The next good answer covers this time.
             return;
@@ -192,14 +181,13 @@ impl Observation<'_> {
         if let (Some(elapsed), true) = (elapsed_us, measured_us < elapsed_us.unwrap_or(0)) {
             Counter::add(&mut state.unobserved, (elapsed - measured_us) as f64 / 1e6, now);
         }
-        let alone = state.sessions.iter_mut().find(|(_, session)| session.is_live());
-        if let (Some(figure), Some((key, session))) = (figure, alone) {
+        let alone = state.sessions.values_mut().find(|session| session.is_live());
+        if let (Some(figure), Some(session)) = (figure, alone) {
             session.device_share = Some(figure.ratio);
             if figure.ratio > 0.0 {
                 session.last_active_us = Some(now);
             }
-            let seconds = figure.ratio * measured_us as f64 / 1e6;
-            used.entry(key.clone()).or_default().sm_seconds = Some(seconds);
+            session.used.sm_seconds = Some(figure.ratio * measured_us as f64 / 1e6);
         }
     }
 }
@@ -209,23 +197,38 @@ fn is_mps(session: &Session) -> bool {
     session.command.as_deref().is_some_and(|command| command.starts_with("nvidia-cuda-mps"))
 }
 
-/// The session that a slice belongs to: of those with its pid, the youngest that was there in its middle.
-fn owner<'a>(state: &'a mut DeviceState, slice: &Slice, now_us: i64) -> Option<&'a mut Session> {
-    let middle = slice.from_us + (slice.to_us - slice.from_us) / 2;
-    // A single value speaks of the process that is there now.
-    let at = if slice.exact { middle } else { slice.to_us };
-    let first = ProcessKey { pid: slice.pid, start_ticks: None, boot_id: "".into() };
-    state
-        .sessions
-        .range_mut(first..)
-        .take_while(|(key, _)| key.pid == slice.pid)
-        .map(|(_, session)| session)
-        .filter(|session| session.is_live() || session.ended_us == Some(now_us))
-        .filter(|session| session.process_start_us.is_none_or(|start| start <= at))
-        .max_by_key(|session| session.process_start_us)
+/// Sessions that were on the device at some time since the last sample.
+fn in_step(state: &mut DeviceState, now_us: i64) -> impl Iterator<Item = &mut Session> {
+    state.sessions.values_mut().filter(move |s| s.is_live() || s.ended_us == Some(now_us))
 }
 
-fn spend(session: &mut Session, slice: &Slice) {
+/// The sessions of a pid that the time since the last sample can belong to, the youngest process last.
+fn candidates(state: &mut DeviceState, pid: u32, now_us: i64) -> Vec<&mut Session> {
+    let first = ProcessKey { pid, start_ticks: None, boot: 0 };
+    let last = ProcessKey { pid, start_ticks: Some(u64::MAX), boot: u64::MAX };
+    let mut found: Vec<&mut Session> = state
+        .sessions
+        .range_mut(first..=last)
+        .map(|(_, session)| session)
+        .filter(|session| session.is_live() || session.ended_us == Some(now_us))
+        .collect();
+    found.sort_by_key(|session| session.process_start_us);
+    found
+}
+
+/// Gives each slice to the youngest session that was there in its middle.
+fn spend(candidates: &mut [&mut Session], slices: impl Iterator<Item = Slice>) {
+    for slice in slices {
+        // A single value speaks of the process that is there now.
+        let at = if slice.exact { i64::midpoint(slice.from_us, slice.to_us) } else { slice.to_us };
+        let there = |session: &&mut Session| session.process_start_us.is_none_or(|start| start <= at);
+        if let Some(youngest) = candidates.iter().rposition(there) {
+            spend_one(candidates[youngest], &slice);
+        }
+    }
+}
+
+fn spend_one(session: &mut Session, slice: &Slice) {
     let from_us = match session.process_start_us {
         Some(start) if !slice.exact => slice.from_us.max(start),
         _ => slice.from_us,

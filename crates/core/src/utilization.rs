@@ -33,8 +33,6 @@ pub struct Cursor {
 /// Use of one process over one stretch of time, as shares 0 to 1 of the whole stretch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slice {
-    /// Pid.
-    pub pid: u32,
     /// Start, Unix microseconds.
     pub from_us: i64,
     /// End, Unix microseconds.
@@ -47,16 +45,27 @@ pub struct Slice {
 }
 
 /// One answer, worked out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Integrated {
-    /// The stretch of time that the slices account for; `None` for a first reading.
+    /// The stretch of time that is accounted for; `None` for a first reading.
     pub window: Option<(i64, i64)>,
-    /// Use by process, in time order within a process.
-    pub slices: Vec<Slice>,
     /// Time before the window that nobody can account for, microseconds.
     pub unobserved_us: i64,
     /// For the next reading.
     pub next: Cursor,
+    groups: Groups,
+    now_us: i64,
+}
+
+/// Entries of one process in an answer.
+pub struct ProcessUse<'a> {
+    /// Pid.
+    pub pid: u32,
+    entries: &'a [ActivityEntry],
+    from_us: i64,
+    now_us: i64,
+    /// Period of the ring, where the driver gives many entries.
+    ring_us: Option<i64>,
 }
 
 /// Works out one answer of the driver, given what is known from the reading before.
@@ -67,10 +76,10 @@ pub fn integrate(previous: Option<Cursor>, entries: &[ActivityEntry], now_us: i6
     // A wall clock that was set back makes the old stamps useless: begin anew.
     let previous = previous.filter(|p| p.covered_us <= now_us + CLOCK_SLACK_US);
     let since = previous.map_or(0, |p| p.stamp_us);
-    let by_pid = group(entries, since, now_us);
-    let many = previous.is_some_and(|p| p.many) || by_pid.values().any(|list| list.len() > 1);
-    let period_us = period(&by_pid).or(previous.and_then(|p| p.period_us));
-    let newest = by_pid.values().flatten().map(|e| e.time_us).max();
+    let groups = Groups::new(entries, since, now_us);
+    let many = previous.is_some_and(|p| p.many) || groups.iter().any(|(_, list)| list.len() > 1);
+    let period_us = groups.period().or(previous.and_then(|p| p.period_us));
+    let newest = groups.entries.iter().map(|e| e.time_us).max();
 
     let covered_us = match (many, period_us) {
         (true, Some(period)) => newest.unwrap_or(0).max(now_us - period).min(now_us),
@@ -79,74 +88,129 @@ pub fn integrate(previous: Option<Cursor>, entries: &[ActivityEntry], now_us: i6
     let covered_us = covered_us.max(previous.map_or(i64::MIN, |p| p.covered_us));
     let stamp_us = if many { newest.unwrap_or(since).max(since) } else { covered_us };
     let next = Cursor { stamp_us, covered_us, many, period_us };
-    let Some(previous) = previous else {
-        return Integrated { window: None, slices: Vec::new(), unobserved_us: 0, next };
-    };
+    let window = previous.map(|p| (p.covered_us.max(covered_us - MAX_GAP_US), covered_us));
+    let unobserved_us = previous.zip(window).map_or(0, |(p, (from, _))| from - p.covered_us);
+    Integrated { window, unobserved_us, next, groups, now_us }
+}
 
-    let from_us = previous.covered_us.max(covered_us - MAX_GAP_US);
-    let mut slices = Vec::with_capacity(entries.len());
-    for list in by_pid.values() {
-        match (many, period_us) {
-            (true, Some(period)) => slices.extend(ring_slices(list, period)),
-            _ => slices.extend(list.last().and_then(|entry| single_slice(entry, from_us, now_us))),
-        }
-    }
-    slices.retain(|slice: &Slice| slice.to_us > from_us);
-    Integrated {
-        window: Some((from_us, covered_us)),
-        slices,
-        unobserved_us: from_us - previous.covered_us,
-        next,
+impl Integrated {
+    /// What each process used within the window; nothing for a first reading.
+    pub fn processes(&self) -> impl Iterator<Item = ProcessUse<'_>> {
+        let Cursor { many, period_us, .. } = self.next;
+        let ring_us = period_us.filter(|_| many);
+        self.window.into_iter().flat_map(move |(from_us, _)| {
+            let process =
+                move |(pid, entries)| ProcessUse { pid, entries, from_us, now_us: self.now_us, ring_us };
+            self.groups.iter().map(process)
+        })
     }
 }
 
-fn group(entries: &[ActivityEntry], since: i64, now_us: i64) -> BTreeMap<u32, Vec<ActivityEntry>> {
-    let mut by_pid: BTreeMap<u32, Vec<ActivityEntry>> = BTreeMap::new();
-    for entry in entries {
-        let sane = [entry.sm, entry.mem, entry.enc, entry.dec].iter().all(|v| *v <= 100);
-        if sane && entry.time_us > since && entry.time_us <= now_us + CLOCK_SLACK_US {
-            by_pid.entry(entry.pid).or_default().push(*entry);
-        }
+impl ProcessUse<'_> {
+    /// Its stretches of time, in order.
+    pub fn slices(&self) -> impl Iterator<Item = Slice> {
+        let from_us = self.from_us;
+        let slice = |index| match self.ring_us {
+            Some(period) => Some(self.ring_slice(index, period)),
+            None => self.single_slice(index),
+        };
+        (0..self.entries.len()).filter_map(slice).filter(move |slice| slice.to_us > from_us)
     }
-    for list in by_pid.values_mut() {
-        list.sort_unstable_by_key(|e| e.time_us);
-        list.dedup_by_key(|e| e.time_us);
-    }
-    by_pid
-}
 
-/// The ring's period: the usual distance of neighbouring entries of a process. Longer distances are pauses.
-fn period(by_pid: &BTreeMap<u32, Vec<ActivityEntry>>) -> Option<i64> {
-    let mut gaps: Vec<i64> = by_pid
-        .values()
-        .flat_map(|list| list.windows(2).map(|pair| pair[1].time_us - pair[0].time_us))
-        .filter(|gap| *gap <= MAX_PERIOD_US)
-        .collect();
-    let shortest = *gaps.iter().min()?;
-    gaps.retain(|gap| *gap * 2 < shortest * 3);
-    gaps.sort_unstable();
-    Some(gaps[gaps.len() / 2])
-}
-
-/// Each entry stands for the time since the entry before it, or for one period after a pause.
-fn ring_slices(list: &[ActivityEntry], period: i64) -> impl Iterator<Item = Slice> + '_ {
-    list.iter().enumerate().map(move |(i, entry)| {
-        let gap = i.checked_sub(1).map(|before| entry.time_us - list[before].time_us);
+    /// Each entry of a ring stands for the time since the entry before it, or for one period after a pause.
+    fn ring_slice(&self, index: usize, period: i64) -> Slice {
+        let entry = &self.entries[index];
+        let gap = index.checked_sub(1).map(|before| entry.time_us - self.entries[before].time_us);
         let length = gap.filter(|gap| *gap * 2 < period * 3).unwrap_or(period);
-        Slice { exact: true, ..slice(entry, entry.time_us - length, entry.time_us) }
-    })
+        Slice { from_us: entry.time_us - length, to_us: entry.time_us, shares: shares(entry), exact: true }
+    }
+
+    /// A single entry stands for the time since the last reading, up to its stamp or, when that is as recent
+    /// as a sample period, up to now.
+    fn single_slice(&self, index: usize) -> Option<Slice> {
+        let entry = &self.entries[index];
+        let recent = self.now_us - entry.time_us <= MAX_PERIOD_US;
+        let to_us = if recent { self.now_us } else { entry.time_us };
+        let newest = index + 1 == self.entries.len();
+        newest.then(|| Slice { from_us: self.from_us, to_us, shares: shares(entry), exact: false })
+    }
 }
 
-/// A single entry stands for the time since the last reading, up to its stamp or, when that is as recent as
-/// a sample period, up to now.
-fn single_slice(entry: &ActivityEntry, from_us: i64, now_us: i64) -> Option<Slice> {
-    let to_us = if now_us - entry.time_us <= MAX_PERIOD_US { now_us } else { entry.time_us };
-    (to_us > from_us).then(|| slice(entry, from_us, to_us))
+fn shares(entry: &ActivityEntry) -> [f64; 4] {
+    [entry.sm, entry.mem, entry.enc, entry.dec].map(|percent| f64::from(percent) / 100.0)
 }
 
-fn slice(entry: &ActivityEntry, from_us: i64, to_us: i64) -> Slice {
-    let shares = [entry.sm, entry.mem, entry.enc, entry.dec].map(|percent| f64::from(percent) / 100.0);
-    Slice { pid: entry.pid, from_us, to_us, shares, exact: false }
+/// Entries by pid, in time order within a pid, without those that cannot be.
+#[derive(Clone, Debug)]
+struct Groups {
+    entries: Vec<ActivityEntry>,
+    /// Pid, and where its entries end.
+    ends: Vec<(u32, usize)>,
+}
+
+impl Groups {
+    /// Drivers give entries in any order; a counting sort by pid touches each twice, and the time order
+    /// within a pid is mostly there already.
+    fn new(answer: &[ActivityEntry], since: i64, now_us: i64) -> Self {
+        let sane = |entry: &&ActivityEntry| {
+            [entry.sm, entry.mem, entry.enc, entry.dec].iter().all(|percent| *percent <= 100)
+                && entry.time_us > since
+                && entry.time_us <= now_us + CLOCK_SLACK_US
+        };
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        for entry in answer.iter().filter(sane) {
+            *counts.entry(entry.pid).or_default() += 1;
+        }
+        let mut places = BTreeMap::new();
+        let mut ends = Vec::with_capacity(counts.len());
+        let mut total = 0;
+        for (pid, count) in counts {
+            places.insert(pid, total);
+            total += count;
+            ends.push((pid, total));
+        }
+        let mut entries = vec![ActivityEntry::default(); total];
+        for entry in answer.iter().filter(sane) {
+            if let Some(place) = places.get_mut(&entry.pid) {
+                entries[*place] = *entry;
+                *place += 1;
+            }
+        }
+        let mut groups = Self { entries, ends };
+        groups.order();
+        groups
+    }
+
+    /// Puts each pid's entries in time order. Of entries with one stamp the later ones get no time.
+    fn order(&mut self) {
+        let mut begin = 0;
+        for (_, end) in &self.ends {
+            let list = &mut self.entries[begin..*end];
+            if !list.is_sorted_by_key(|e| e.time_us) {
+                list.sort_by_key(|e| e.time_us);
+            }
+            begin = *end;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u32, &[ActivityEntry])> {
+        let begins = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        begins.zip(&self.ends).map(|(begin, (pid, end))| (*pid, &self.entries[begin..*end]))
+    }
+
+    /// The ring's period: the usual distance of neighbouring entries of a process. Longer distances are pauses.
+    fn period(&self) -> Option<i64> {
+        let gaps = || {
+            let pairs = self.iter().flat_map(|(_, list)| list.windows(2));
+            pairs
+                .map(|pair| pair[1].time_us - pair[0].time_us)
+                .filter(|gap| (1..=MAX_PERIOD_US).contains(gap))
+        };
+        let shortest = gaps().min()?;
+        let usual = || gaps().filter(|gap| *gap * 2 < shortest * 3);
+        let (sum, count) = usual().fold((0, 0), |(sum, count), gap| (sum + gap, count + 1));
+        Some(sum / count)
+    }
 }
 
 #[cfg(test)]
@@ -164,8 +228,16 @@ mod tests {
         (from / period + 1..=to / period).map(|k| entry(pid, k * period, sm)).collect()
     }
 
-    fn seconds(slices: &[Slice], pid: u32) -> f64 {
-        slices.iter().filter(|s| s.pid == pid).map(|s| s.shares[0] * (s.to_us - s.from_us) as f64 / 1e6).sum()
+    fn slices(done: &Integrated) -> Vec<Slice> {
+        done.processes().flat_map(|process| process.slices().collect::<Vec<_>>()).collect()
+    }
+
+    fn seconds(done: &Integrated, pid: u32) -> f64 {
+        let of_pid = done.processes().filter(|process| process.pid == pid);
+        of_pid
+            .flat_map(|process| process.slices().collect::<Vec<_>>())
+            .map(|s| s.shares[0] * (s.to_us - s.from_us) as f64 / 1e6)
+            .sum()
     }
 
     #[test]
@@ -179,7 +251,7 @@ mod tests {
             let now = T0 + step * S + (step * 137_731) % S;
             let answer = ring(7, cursor.stamp_us, now, period, 75);
             let done = integrate(Some(cursor), &answer, now);
-            total += seconds(&done.slices, 7);
+            total += seconds(&done, 7);
             cursor = done.next;
         }
         let truth = 0.75 * (cursor.covered_us - T0) as f64 / 1e6;
@@ -190,12 +262,12 @@ mod tests {
     fn one_entry_per_process_stands_for_the_time_since_the_last_reading() {
         let first = integrate(None, &[entry(7, T0 - S / 10, 50)], T0);
         assert_eq!(first.window, None);
-        assert!(first.slices.is_empty());
+        assert!(slices(&first).is_empty());
         let done = integrate(Some(first.next), &[entry(7, T0 + 59 * S + S / 2, 50)], T0 + 60 * S);
-        assert!((seconds(&done.slices, 7) - 30.0).abs() < 1e-9);
+        assert!((seconds(&done, 7) - 30.0).abs() < 1e-9);
         // Its stamp is old: it did nothing after that.
         let idle = integrate(Some(done.next), &[entry(7, T0 + 80 * S, 50)], T0 + 120 * S);
-        assert!((seconds(&idle.slices, 7) - 10.0).abs() < 1e-9);
+        assert!((seconds(&idle, 7) - 10.0).abs() < 1e-9);
     }
 
     #[test]
@@ -203,14 +275,14 @@ mod tests {
         let first = integrate(None, &[], T0);
         let done = integrate(Some(first.next), &[], T0 + 5 * S);
         assert_eq!(done.window, Some((T0, T0 + 5 * S)));
-        assert!(done.slices.is_empty());
+        assert!(slices(&done).is_empty());
     }
 
     #[test]
     fn nonsense_entries_are_discarded() {
         let first = integrate(None, &[], T0);
         let bad = [entry(1, T0 + S, 101), entry(2, T0 - S, 50), entry(3, T0 + 60 * S, 50), entry(4, 0, 50)];
-        assert!(integrate(Some(first.next), &bad, T0 + 5 * S).slices.is_empty());
+        assert!(slices(&integrate(Some(first.next), &bad, T0 + 5 * S)).is_empty());
     }
 
     #[test]
@@ -218,7 +290,7 @@ mod tests {
         let first = integrate(None, &[], T0);
         let now = T0 + 24 * 3600 * S;
         let done = integrate(Some(first.next), &[entry(7, now, 100)], now);
-        assert!((seconds(&done.slices, 7) - MAX_GAP_US as f64 / 1e6).abs() < 1e-9);
+        assert!((seconds(&done, 7) - MAX_GAP_US as f64 / 1e6).abs() < 1e-9);
         assert_eq!(done.unobserved_us, 24 * 3600 * S - MAX_GAP_US);
     }
 
@@ -247,7 +319,7 @@ mod tests {
                 for step in steps {
                     now += step;
                     let done = integrate(Some(cursor), &ring(7, cursor.stamp_us, now, period, sm), now);
-                    total += seconds(&done.slices, 7);
+                    total += seconds(&done, 7);
                     cursor = done.next;
                 }
                 let truth = f64::from(sm) / 100.0 * (cursor.stamp_us - begin) as f64 / 1e6;
@@ -264,7 +336,7 @@ mod tests {
                 let cursor = Cursor { stamp_us: T0, covered_us: T0, many, period_us: many.then_some(S / 5) };
                 let done = integrate(Some(cursor), &entries, T0 + gap);
                 prop_assert!(done.next.covered_us >= T0 && done.next.stamp_us >= T0);
-                for slice in &done.slices {
+                for slice in &slices(&done) {
                     prop_assert!(slice.from_us < slice.to_us);
                     prop_assert!(slice.shares.iter().all(|share| (0.0..=1.0).contains(share)));
                     // A period before the window and the clock's slack after it are the most that can be off.

@@ -10,6 +10,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub struct Proc {
     root: PathBuf,
     clock: Clock,
     buffer: Vec<u8>,
+    path: String,
     node: Option<Node>,
 }
 
@@ -54,7 +56,13 @@ impl From<Errno> for Failure {
 impl Proc {
     /// Reads below `root`, `/proc` or where the host's is mounted.
     pub fn new(root: &Path, clock: Clock) -> Self {
-        Self { root: root.to_owned(), clock, buffer: Vec::with_capacity(4096), node: None }
+        Self {
+            root: root.to_owned(),
+            clock,
+            buffer: Vec::with_capacity(4096),
+            path: String::new(),
+            node: None,
+        }
     }
 
     fn node(&mut self) -> Result<&Node, SourceError> {
@@ -106,6 +114,14 @@ impl Proc {
             && own.is_ok_and(|own| own.as_os_str() != INITIAL_PID_NAMESPACE)
     }
 
+    /// Reads a file of a process into the kept buffer.
+    fn read_file(&mut self, pid: u32, file: &str) -> Result<(), Errno> {
+        let node = self.node.as_ref().ok_or(Errno::BADF)?;
+        self.path.clear();
+        let _ = write!(self.path, "{pid}/{file}");
+        read_at(node.directory.as_fd(), &self.path, &mut self.buffer)
+    }
+
     fn process(&mut self, pid: u32, known: Option<u64>) -> Result<(Process, Option<Errno>), Failure> {
         let Some(node) = &self.node else {
             return Err(Failure::Malformed);
@@ -119,16 +135,16 @@ impl Proc {
         }
         process.command = Some(text::clean_bytes(command).into());
         let mut failed = None;
-        match read_at(directory, &format!("{pid}/status"), &mut self.buffer) {
+        match self.read_file(pid, "status") {
             Ok(()) => process.uid = real_uid(&self.buffer),
             Err(errno) => failed = Some(errno),
         }
-        match read_at(directory, &format!("{pid}/cgroup"), &mut self.buffer) {
+        match self.read_file(pid, "cgroup") {
             Ok(()) => process.cgroup = Some(String::from_utf8_lossy(&self.buffer).into()),
             Err(errno) => failed = Some(errno),
         }
         // What was read between two equal starts is of one process.
-        read_at(directory, &format!("{pid}/stat"), &mut self.buffer)?;
+        self.read_file(pid, "stat")?;
         match stat(&self.buffer) {
             Some((_, again)) if again == start => Ok((process, failed)),
             _ => Err(Failure::Vanished),

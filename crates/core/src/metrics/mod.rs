@@ -8,6 +8,7 @@ pub use render::{Format, LabelError, Labels, render};
 pub use table::{Kind, Metric, TABLE};
 
 use crate::snapshot::{SessionView, Snapshot};
+use render::render_labels;
 
 /// What outputs know beyond the snapshot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,32 +37,49 @@ struct SessionText<'a> {
     gpu: String,
     pid: String,
     seed_pid: String,
+    /// Labels of the seed's process metrics, rendered.
+    process: String,
+    /// Labels of the metrics by session, rendered.
+    by_session: String,
 }
 
 impl<'a> View<'a> {
     fn new(snapshot: &'a Snapshot, context: Context<'a>) -> Self {
-        let texts = |view: &'a SessionView| SessionText {
-            view,
-            id: view.id.to_string(),
-            gpu: view.gpu.to_string(),
-            pid: view.pid.to_string(),
-            seed_pid: format!("gpu{}_{}", view.gpu, view.pid),
-        };
         Self {
             snapshot,
             context,
-            sessions: snapshot.sessions.iter().map(texts).collect(),
+            sessions: snapshot.sessions.iter().map(SessionText::new).collect(),
             devices: snapshot.devices.iter().map(|device| device.facts.label.to_string()).collect(),
         }
     }
 }
 
-impl SessionText<'_> {
-    fn command(&self) -> &str {
-        self.view.session.command.as_deref().unwrap_or("")
+impl<'a> SessionText<'a> {
+    fn new(view: &'a SessionView) -> Self {
+        let gpu = view.gpu.to_string();
+        let seed_pid = format!("gpu{gpu}_{}", view.pid);
+        let (process, by_session) = (String::new(), String::new());
+        let mut text = Self {
+            view,
+            id: view.id.to_string(),
+            gpu,
+            pid: view.pid.to_string(),
+            seed_pid,
+            process,
+            by_session,
+        };
+        text.process = render_labels(table::PROCESS, &[&text.gpu, &text.seed_pid, text.command(), "", ""]);
+        text.by_session = render_labels(table::BY_SESSION, &text.by_session_values());
+        text
     }
 
-    fn user(&self) -> &str {
-        self.view.session.attribution.user.as_deref().unwrap_or("")
+    /// Values of [`table::BY_SESSION`].
+    fn by_session_values(&self) -> [&str; 6] {
+        let user = self.view.session.attribution.user.as_deref().unwrap_or("");
+        [&self.id, &self.gpu, "", "", "", user]
+    }
+
+    fn command(&self) -> &str {
+        self.view.session.command.as_deref().unwrap_or("")
     }
 }

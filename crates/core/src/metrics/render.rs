@@ -100,21 +100,34 @@ impl Series<'_> {
     /// Writes a series; `values` go with the metric's label names.
     pub(super) fn write(&mut self, values: &[&str], value: f64) {
         debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
+        self.line(value, values.is_empty(), |metric, out| {
+            for (name, value) in metric.labels.iter().zip(values) {
+                push_label(out, name, value);
+            }
+        });
+    }
+
+    /// Writes a series whose labels many metrics share; `rendered` is of [`render_labels`].
+    pub(super) fn shared(&mut self, rendered: &str, value: f64) {
+        self.line(value, false, |_, out| out.push_str(rendered));
+    }
+
+    fn line(&mut self, value: f64, bare: bool, labels: impl FnOnce(&Metric, &mut String)) {
         if !self.begun {
             self.begin();
         }
         self.out.push_str(self.metric.name);
-        if !values.is_empty() || !self.labels.rendered.is_empty() {
+        if !bare || !self.labels.rendered.is_empty() {
             self.out.push('{');
-            for (name, value) in self.metric.labels.iter().zip(values) {
-                push_label(self.out, name, value);
-            }
+            labels(self.metric, self.out);
             self.out.push_str(&self.labels.rendered);
             self.out.pop();
             self.out.push('}');
         }
-        // Rust writes the shortest text that reads back as the same f64, never an exponent or a comma.
-        let _ = writeln!(self.out, " {value}");
+        // Rust writes the shortest text that reads back as the same f64, never an exponent or a comma. Whole
+        // numbers, the most of all, need not go through that.
+        let whole = value.fract() == 0.0 && value.abs() < 9e15;
+        let _ = if whole { writeln!(self.out, " {}", value as i64) } else { writeln!(self.out, " {value}") };
     }
 
     /// Writes a series unless its value is unknown.
@@ -122,6 +135,18 @@ impl Series<'_> {
         if let Some(value) = value {
             self.write(values, value);
         }
+    }
+
+    /// As [`Self::maybe`], with shared labels.
+    pub(super) fn maybe_shared(&mut self, rendered: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.shared(rendered, value);
+        }
+    }
+
+    /// As [`Self::counter`], with shared labels.
+    pub(super) fn counter_shared(&mut self, rendered: &str, counter: Option<Counter>) {
+        self.maybe_shared(rendered, counter.map(|counter| counter.exposed(self.hold_since_us)));
     }
 
     /// Writes a counter that exists, as 0 while it is new.
@@ -146,17 +171,31 @@ impl Series<'_> {
     }
 }
 
+/// Labels as [`Series::shared`] takes them.
+pub(super) fn render_labels(names: &[&str], values: &[&str]) -> String {
+    debug_assert_eq!(names.len(), values.len());
+    let mut out = String::with_capacity(128);
+    for (name, value) in names.iter().zip(values) {
+        push_label(&mut out, name, value);
+    }
+    out
+}
+
 /// `name="value",` with the escapes of both formats.
 fn push_label(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str("=\"");
-    for c in value.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
+    if value.bytes().any(|b| matches!(b, b'\\' | b'"' | b'\n')) {
+        for c in value.chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                '"' => out.push_str("\\\""),
+                '\n' => out.push_str("\\n"),
+                c => out.push(c),
+            }
         }
+    } else {
+        out.push_str(value);
     }
     out.push_str("\",");
 }

@@ -38,8 +38,8 @@ const SESSION: &str = "Sessions in detail";
 const DEVICE: &str = "Devices";
 const COLLECTOR: &str = "The collector itself";
 
-const PROCESS: &[&str] = &["gpu", "pid", "command", "pod", "namespace"];
-const BY_SESSION: &[&str] = &["session", "gpu", "namespace", "pod", "container", "user"];
+pub(super) const PROCESS: &[&str] = &["gpu", "pid", "command", "pod", "namespace"];
+pub(super) const BY_SESSION: &[&str] = &["session", "gpu", "namespace", "pod", "container", "user"];
 
 macro_rules! metric {
     ($section:ident $kind:ident $name:literal $labels:expr, $help:literal, $emit:expr) => {
@@ -68,10 +68,10 @@ pub static TABLE: &[Metric] = &[
         |v, s| live(v, |t| s.write(&[&t.gpu, &t.seed_pid, t.command(), "", "", "", "active"], 1.0))),
     metric!(SEED Gauge "gpu_process_utilization" PROCESS,
         "Percent (0-100) of the time since the last sample in which the process's kernels ran on the device; not the share of its SMs. Absent where the driver does not say.",
-        |v, s| live(v, |t| s.maybe(&process(t), t.view.session.sm_share().map(percent)))),
+        |v, s| live(v, |t| s.maybe_shared(&t.process, t.view.session.sm_share().map(percent)))),
     metric!(SEED Gauge "gpu_process_memory_utilization" PROCESS,
         "Percent (0-100) of the device's memory that the process holds.",
-        |v, s| live(v, |t| s.maybe(&process(t), t.view.memory_ratio().map(percent)))),
+        |v, s| live(v, |t| s.maybe_shared(&t.process, t.view.memory_ratio().map(percent)))),
     metric!(USERS Gauge "gpu_session_users" &["gpu"],
         "Distinct known users on the device now.",
         |v, s| occupied(v, |gpu, o| s.write(&[gpu], o.users.len() as f64))),
@@ -91,38 +91,38 @@ pub static TABLE: &[Metric] = &[
     &["session", "gpu", "namespace", "pod", "container", "user", "uuid", "pid", "command", "attributed_by", "user_rule"],
     "Always 1: a session, with what is known of it. uuid is the device's, attributed_by what placed the process, user_rule what named the user.",
     |v, s| live(v, |t| {
-        let [session, gpu, namespace, pod, container, user] = by_session(t);
+        let [session, gpu, namespace, pod, container, user] = t.by_session_values();
         let (placed, rule) = (&t.view.session.attribution.attributed_by, &t.view.session.attribution.user_rule);
         let (uuid, placed, rule) = (&*t.view.device_uuid, text(placed), text(rule));
         s.write(&[session, gpu, namespace, pod, container, user, uuid, &t.pid, t.command(), placed, rule], 1.0);
     })),
     metric!(SESSION Gauge "gpu_session_memory_used_bytes" BY_SESSION,
         "Device memory that the session holds.",
-        |v, s| live(v, |t| s.maybe(&by_session(t), t.view.session.memory_bytes.map(|b| b as f64)))),
+        |v, s| live(v, |t| s.maybe_shared(&t.by_session, t.view.session.memory_bytes.map(|b| b as f64)))),
     metric!(SESSION Gauge "gpu_session_sm_utilization_ratio" BY_SESSION,
         "Share (0-1) of the time since the last sample in which the session's kernels ran; not the share of SMs. On a MIG instance only where the session is alone there (GPM, over the window).",
-        |v, s| live(v, |t| s.maybe(&by_session(t), t.view.session.sm_share().map(rounded)))),
+        |v, s| live(v, |t| s.maybe_shared(&t.by_session, t.view.session.sm_share().map(rounded)))),
     metric!(SESSION Gauge "gpu_session_memory_busy_ratio" BY_SESSION,
         "Share (0-1) of the time since the last sample in which the session read or wrote device memory; not its bandwidth.",
-        |v, s| live(v, |t| s.maybe(&by_session(t), share(t, 1)))),
+        |v, s| live(v, |t| s.maybe_shared(&t.by_session, share(t, 1)))),
     metric!(SESSION Gauge "gpu_session_encoder_utilization_ratio" BY_SESSION,
         "Share (0-1) of the video encoder since the last sample.",
-        |v, s| live(v, |t| s.maybe(&by_session(t), share(t, 2)))),
+        |v, s| live(v, |t| s.maybe_shared(&t.by_session, share(t, 2)))),
     metric!(SESSION Gauge "gpu_session_decoder_utilization_ratio" BY_SESSION,
         "Share (0-1) of the video decoder since the last sample.",
-        |v, s| live(v, |t| s.maybe(&by_session(t), share(t, 3)))),
+        |v, s| live(v, |t| s.maybe_shared(&t.by_session, share(t, 3)))),
     metric!(SESSION Gauge "gpu_session_start_time_seconds" BY_SESSION,
         "Unix time at which the session was first seen on the device.",
-        |v, s| live(v, |t| s.write(&by_session(t), seconds(t.view.session.first_seen_us)))),
+        |v, s| live(v, |t| s.shared(&t.by_session, seconds(t.view.session.first_seen_us)))),
     metric!(SESSION Gauge "gpu_session_last_active_time_seconds" BY_SESSION,
         "Unix time at which the session was last known to use an engine of the device; absent while it never did.",
-        |v, s| live(v, |t| s.maybe(&by_session(t), t.view.session.last_active_us.map(seconds)))),
+        |v, s| live(v, |t| s.maybe_shared(&t.by_session, t.view.session.last_active_us.map(seconds)))),
     metric!(SESSION Counter "gpu_session_sm_seconds_total" BY_SESSION,
         "Seconds of SM time that the session used, in time of its device. Stays 10 minutes after the session ended.",
-        |v, s| all(v, |t| s.counter(&by_session(t), t.view.session.sm_seconds))),
+        |v, s| all(v, |t| s.counter_shared(&t.by_session, t.view.session.sm_seconds))),
     metric!(SESSION Counter "gpu_session_memory_byte_seconds_total" BY_SESSION,
         "Integral over time of the device memory that the session held. Stays 10 minutes after the session ended.",
-        |v, s| all(v, |t| s.counter(&by_session(t), t.view.session.memory_byte_seconds))),
+        |v, s| all(v, |t| s.counter_shared(&t.by_session, t.view.session.memory_byte_seconds))),
     metric!(DEVICE Gauge "gpu_device_info"
         &["gpu", "uuid", "parent_uuid", "model", "mig_profile", "gpu_instance_id", "compute_instance_id", "pci_bus_id", "driver_version"],
         "Always 1: a device, a GPU or a MIG instance. Joins with the DCGM exporter's UUID and GPU_I_ID.",
@@ -219,14 +219,6 @@ fn all(view: &View<'_>, write: impl FnMut(&SessionText<'_>)) {
 
 fn live(view: &View<'_>, write: impl FnMut(&SessionText<'_>)) {
     view.sessions.iter().filter(|text| text.view.live).for_each(write);
-}
-
-fn process<'a>(text: &'a SessionText<'_>) -> [&'a str; 5] {
-    [&text.gpu, &text.seed_pid, text.command(), "", ""]
-}
-
-fn by_session<'a>(text: &'a SessionText<'_>) -> [&'a str; 6] {
-    [&text.id, &text.gpu, "", "", "", text.user()]
 }
 
 fn share(text: &SessionText<'_>, engine: usize) -> Option<f64> {

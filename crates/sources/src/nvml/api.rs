@@ -10,6 +10,9 @@ use nvml_wrapper_sys::bindings as sys;
 use std::ffi::{CStr, c_char, c_uint};
 use std::path::Path;
 
+/// Entries that a list has room for at first, so that it costs one call; memory that is not written to costs nothing.
+const FIRST_ROOM: usize = 4096;
+
 /// Longest answer of a list: more is taken for a fault of the driver.
 const MAX_ENTRIES: usize = 1 << 20;
 
@@ -326,7 +329,7 @@ fn fill<T>(
     mut call: impl FnMut(*mut c_uint, *mut T) -> sys::nvmlReturn_t,
 ) -> Answer<()> {
     entries.clear();
-    entries.reserve(64);
+    entries.reserve(FIRST_ROOM);
     loop {
         let mut count = entries.capacity().min(MAX_ENTRIES) as c_uint;
         let room = count as usize;

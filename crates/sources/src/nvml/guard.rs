@@ -3,8 +3,12 @@
 use super::Nvml;
 use crate::{Source, source_error};
 use gpu_session_core::sample::{Driver, Request, Sample, SourceError};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
+
+/// How long the end of the program waits for the driver to be shut down.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
 
 enum Order {
     Prime,
@@ -18,7 +22,8 @@ enum Reply {
 
 /// The NVML source behind a time limit.
 pub struct GuardedNvml {
-    orders: Sender<Order>,
+    /// `None` once the thread is told to end.
+    orders: Option<Sender<Order>>,
     replies: Receiver<Reply>,
     limit: Duration,
     /// An order that has not been answered yet.
@@ -31,7 +36,7 @@ impl GuardedNvml {
         let (orders, inbox) = channel();
         let (outbox, replies) = channel();
         std::thread::Builder::new().name("nvml".to_owned()).spawn(move || serve(make(), &inbox, &outbox))?;
-        Ok(Self { orders, replies, limit, pending: false })
+        Ok(Self { orders: Some(orders), replies, limit, pending: false })
     }
 
     fn ask(&mut self, order: Order) -> Result<Reply, SourceError> {
@@ -43,7 +48,7 @@ impl GuardedNvml {
             }
         }
         let gone = || source_error("io", "the thread that calls NVML has ended".to_owned());
-        self.orders.send(order).map_err(|_| gone())?;
+        self.orders.as_ref().and_then(|orders| orders.send(order).ok()).ok_or_else(gone)?;
         match self.replies.recv_timeout(self.limit) {
             Ok(reply) => Ok(reply),
             Err(RecvTimeoutError::Timeout) => {
@@ -65,6 +70,18 @@ impl GuardedNvml {
     }
 }
 
+impl Drop for GuardedNvml {
+    /// Lets the driver be left in order, unless it hangs.
+    fn drop(&mut self) {
+        self.orders = None;
+        if !self.pending {
+            // Answers with the thread's end, or not in time.
+            let _ = self.replies.recv_timeout(self.limit.min(LONGEST_GOODBYE));
+        }
+    }
+}
+
+/// Answers orders until there can be no more; then leaves the driver, and only then lets go of the outbox.
 fn serve(mut nvml: Nvml, inbox: &Receiver<Order>, outbox: &Sender<Reply>) {
     while let Ok(order) = inbox.recv() {
         let reply = match order {
@@ -79,6 +96,7 @@ fn serve(mut nvml: Nvml, inbox: &Receiver<Order>, outbox: &Sender<Reply>) {
             return;
         }
     }
+    drop(nvml);
 }
 
 impl Source for GuardedNvml {
@@ -91,7 +109,9 @@ impl Source for GuardedNvml {
     }
 
     fn read(&mut self, request: &Request, sample: &mut Sample) -> Vec<SourceError> {
-        match self.ask(Order::Read(request.clone())) {
+        // What is known of processes is nothing to the driver.
+        let request = Request { known: BTreeMap::new(), ..request.clone() };
+        match self.ask(Order::Read(request)) {
             Ok(Reply::Read(driver, errors)) => {
                 sample.driver = driver;
                 errors

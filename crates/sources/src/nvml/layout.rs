@@ -28,6 +28,8 @@ pub(super) struct MeasuredDevice {
     pub(super) handle: Handle,
     /// No other compute instance shares its GPU instance.
     pub(super) alone_in_gpu_instance: bool,
+    /// Bytes used when the total was read, for a reading that follows at once.
+    pub(super) used_bytes: Option<u64>,
 }
 
 /// What an index of `nvmlDeviceGetCount` is.
@@ -71,8 +73,9 @@ fn try_read(api: &Api, index: u32, selection: &Selection, name: &mut GpuRef) -> 
 }
 
 fn whole(api: &Api, handle: Handle, mut facts: DeviceFacts) -> Result<MeasuredDevice, CallError> {
-    facts.memory_total_bytes = optional(api.memory(handle))?.map(|(total, _)| total);
-    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance: true })
+    let (total, used_bytes) = optional(api.memory(handle))?.unzip();
+    facts.memory_total_bytes = total;
+    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance: true, used_bytes })
 }
 
 /// The MIG instances of a GPU. Indices can have holes: the driver is asked for each up to its maximum.
@@ -99,6 +102,7 @@ fn instance(api: &Api, handle: Handle, gpu: &DeviceFacts, slices: u32) -> Result
     let profile =
         name.as_deref().and_then(|name| name.rsplit_once(" MIG ")).map(|(_, profile)| profile.into());
     let own_slices = optional(api.compute_slices(handle))?;
+    let (memory_total_bytes, used_bytes) = optional(api.memory(handle))?.unzip();
     let facts = DeviceFacts {
         label: GpuLabel { gpu: gpu.label.gpu, instance: Some(ids) },
         uuid: api.uuid(handle)?.into(),
@@ -106,12 +110,12 @@ fn instance(api: &Api, handle: Handle, gpu: &DeviceFacts, slices: u32) -> Result
         model: gpu.model.clone(),
         mig_profile: profile,
         pci_bus_id: gpu.pci_bus_id.clone(),
-        memory_total_bytes: optional(api.memory(handle))?.map(|(total, _)| total),
+        memory_total_bytes,
         compute_fraction: own_slices
             .filter(|n| *n > 0 && slices > 0)
             .map(|n| f64::from(n) / f64::from(slices)),
     };
-    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance: false })
+    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance: false, used_bytes })
 }
 
 /// What this driver or device does not have is absent; every other failure is one.

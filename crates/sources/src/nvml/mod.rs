@@ -171,13 +171,15 @@ impl Nvml {
         &mut self,
         api: &mut Api,
         gpm: &mut Gpm,
-        gpu: &Gpu,
+        gpu: &mut Gpu,
         request: &Request,
         problems: &mut Problems,
     ) -> Vec<Device> {
+        let used_then: Vec<_> = gpu.devices.iter_mut().map(|device| device.used_bytes.take()).collect();
+        let gpu = &*gpu;
         let listed = if gpu.mig { self.parent_lists(api, gpu, request, problems) } else { None };
         let mut devices = Vec::with_capacity(gpu.devices.len());
-        for device in &gpu.devices {
+        for (device, used_then) in gpu.devices.iter().zip(used_then) {
             let whose = format!("device {}", device.facts.label);
             let lists = match &listed {
                 Some(lists) => Some(lists.get(&device.facts.label.instance).cloned().unwrap_or_default()),
@@ -185,7 +187,8 @@ impl Nvml {
                     self.lists(api, device.handle, wants_mps(request, &device.facts.uuid), &whose, problems)
                 }
             };
-            let memory = problems.take(&whose, api.memory(device.handle));
+            let read = || problems.take(&whose, api.memory(device.handle)).map(|(_, used)| used);
+            let memory_used_bytes = used_then.or_else(read);
             let (utilization, activity) = if gpu.mig {
                 (gpm_figure(api, gpm, gpu, device, &self.clock, problems), Activity::Unsupported)
             } else {
@@ -199,7 +202,7 @@ impl Nvml {
             };
             devices.push(Device {
                 facts: Arc::clone(&device.facts),
-                memory_used_bytes: memory.map(|(_, used)| used),
+                memory_used_bytes,
                 utilization,
                 mps: lists.as_ref().is_some_and(|lists| lists.mps),
                 processes: lists.map(Lists::into_processes),
@@ -361,12 +364,20 @@ impl Source for Nvml {
         // Errors show again, and are told, in the reading that follows.
         let mut problems = Problems::default();
         let mut any = false;
-        for slot in slots {
+        for slot in slots.iter_mut() {
             let Slot::Gpu(gpu) = slot else { continue };
             for device in gpu.devices.iter().filter(|_| gpu.gpm) {
                 gpm_figure(api, gpm, gpu, device, &self.clock, &mut problems);
                 any |= device.alone_in_gpu_instance;
             }
+        }
+        if any {
+            // A window passes before the reading: what was read with the layout is too old for it.
+            let gpus = slots.iter_mut().filter_map(|slot| match slot {
+                Slot::Gpu(gpu) => Some(gpu),
+                Slot::Lost(..) => None,
+            });
+            gpus.flat_map(|gpu| &mut gpu.devices).for_each(|device| device.used_bytes = None);
         }
         any
     }
