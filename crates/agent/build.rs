@@ -7,13 +7,15 @@ fn main() {
     println!("cargo:rustc-env=GPU_SESSION_MONITOR_REVISION={revision}");
 }
 
-/// The commit of the checkout. Only followed at a new HEAD, so that an edit does not rebuild everything.
+/// The commit of the checkout, followed at each commit and checkout.
 fn commit() -> Option<String> {
     let git = |args: &[&str]| {
         let output = std::process::Command::new("git").args(args).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let folder = git(&["rev-parse", "--git-dir"])?;
-    println!("cargo:rerun-if-changed={folder}/HEAD");
+    for file in ["HEAD", "logs/HEAD"] {
+        println!("cargo:rerun-if-changed={folder}/{file}");
+    }
     git(&["rev-parse", "--short=12", "HEAD"])
 }
