@@ -34,7 +34,8 @@ pub fn monitor(settings: &Settings) -> Monitor {
 fn sources(settings: &Settings) -> std::io::Result<Vec<Box<dyn Source + Send>>> {
     let (library, selection) = (settings.nvml_library.clone(), settings.selection.clone());
     let clock = settings.clock.clone();
-    let nvml = GuardedNvml::start(move || Nvml::new(&library, selection, clock), settings.timeout)?;
+    let make = move || Nvml::new(&library, selection.clone(), clock.clone());
+    let nvml = GuardedNvml::start(make, settings.timeout, settings.clock.clone())?;
     Ok(vec![
         Box::new(nvml),
         Box::new(Proc::new(&settings.proc_root, settings.clock.clone())),

@@ -99,6 +99,9 @@ pub struct Device {
     /// Share of the time in which any kernel ran, 0 to 1, for the device as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utilization: Option<DeviceUtilization>,
+    /// Energy since the driver was loaded (`nvmlDeviceGetTotalEnergyConsumption`); of whole GPUs only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_millijoules: Option<u64>,
     /// Processes on the device, each once; `None` where the lists could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<DeviceProcess>>,

@@ -210,6 +210,7 @@ mod tests {
             facts: gpu(n).into(),
             memory_used_bytes: None,
             utilization: None,
+            energy_millijoules: None,
             processes: None,
             mps: false,
             activity: crate::sample::Activity::Failed,

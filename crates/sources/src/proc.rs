@@ -276,6 +276,7 @@ mod tests {
             facts: facts.into(),
             memory_used_bytes: None,
             utilization: None,
+            energy_millijoules: None,
             processes: Some(pids.iter().map(|pid| DeviceProcess { pid: *pid, memory_bytes: None }).collect()),
             mps: false,
             activity: Activity::Unsupported,

@@ -13,6 +13,7 @@ mod devices;
 mod faults;
 mod hostile;
 mod node;
+mod recovery;
 mod seed;
 mod state;
 mod textfile;

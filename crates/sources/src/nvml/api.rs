@@ -5,16 +5,12 @@
 
 #![allow(unsafe_code, reason = "NVML is a C library")]
 
+use super::buffer::{Buffer, Record};
 use super::code::{CallError, Code};
+use super::records;
 use nvml_wrapper_sys::bindings as sys;
 use std::ffi::{CStr, c_char, c_uint};
 use std::path::Path;
-
-/// Entries that a list has room for at first, so that it costs one call; memory that is not written to costs nothing.
-const FIRST_ROOM: usize = 4096;
-
-/// Longest answer of a list: more is taken for a fault of the driver.
-const MAX_ENTRIES: usize = 1 << 20;
 
 /// Room for the largest `nvmlGpmMetricsGet_t` of any header: its array grew without a new version.
 const GPM_METRICS_ROOM: usize = 512;
@@ -28,7 +24,9 @@ const TEXT_BYTES: usize = 96;
 /// The library, loaded and initialised.
 pub struct Api {
     lib: sys::NvmlLib,
-    scratch_v1: Vec<sys::nvmlProcessInfo_v1_t>,
+    list: Buffer<ProcessInfo>,
+    list_v1: Buffer<sys::nvmlProcessInfo_v1_t>,
+    samples: Buffer<UtilizationSample>,
 }
 
 /// A device handle; valid until the library is shut down or, for a MIG instance, until the layout changes.
@@ -54,6 +52,28 @@ pub enum List {
 pub type ProcessInfo = sys::nvmlProcessInfo_v2_t;
 /// An entry of the utilisation by process.
 pub type UtilizationSample = sys::nvmlProcessUtilizationSample_t;
+
+/// An entry as early R535 drivers wrote it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct WideProcessInfo {
+    /// The entry of the header.
+    pub info: ProcessInfo,
+    /// Protected memory, which the header does not have.
+    pub protected_memory: u64,
+}
+
+// SAFETY: structures of integers, as nvml.h has them.
+unsafe impl Record for ProcessInfo {}
+// SAFETY: likewise.
+unsafe impl Record for WideProcessInfo {}
+// SAFETY: likewise.
+unsafe impl Record for sys::nvmlProcessInfo_v1_t {}
+// SAFETY: likewise.
+unsafe impl Record for UtilizationSample {}
+
+/// A list that makes no sense, whichever way it is read.
+pub const IMPLAUSIBLE: Code = Code(u32::MAX);
 
 /// Bytes of a process, where the driver says.
 pub fn memory_of(info: &ProcessInfo) -> Option<u64> {
@@ -90,7 +110,8 @@ impl Api {
     pub fn load(path: &Path) -> Result<Answer<Self>, String> {
         // SAFETY: loading runs the library's constructors; the operator chose the library.
         let lib = unsafe { sys::NvmlLib::new(path) }.map_err(|e| e.to_string())?;
-        let api = Self { lib, scratch_v1: Vec::new() };
+        let (list, list_v1, samples) = Default::default();
+        let api = Self { lib, list, list_v1, samples };
         Ok(api.init().map(|()| api))
     }
 
@@ -168,12 +189,13 @@ impl Api {
         Ok(rates.gpu)
     }
 
-    /// `nvmlDeviceGetMigMode`: whether MIG is on now (not whether it will be after a reset).
-    pub fn mig_enabled(&self, device: Handle) -> Answer<bool> {
+    /// `nvmlDeviceGetMigMode`: whether MIG is on now (not whether it will be after a reset); `None` where the
+    /// GPU has no MIG.
+    pub fn mig_enabled(&self, device: Handle) -> Answer<Option<bool>> {
         let (mut current, mut pending) = (0, 0);
         match call!(self, nvmlDeviceGetMigMode(device.0, &raw mut current, &raw mut pending)) {
-            Ok(()) => Ok(current == 1),
-            Err(e) if e.is_unsupported() => Ok(false),
+            Ok(()) => Ok(Some(current == 1)),
+            Err(e) if e.is_unsupported() => Ok(None),
             Err(e) => Err(e),
         }
     }
@@ -210,63 +232,67 @@ impl Api {
         Ok(attributes.computeInstanceSliceCount)
     }
 
-    /// Fills `entries` with a process list: `_v3`, `_v2` or unversioned, whichever is there.
-    pub fn processes(&mut self, list: List, device: Handle, entries: &mut Vec<ProcessInfo>) -> Answer<()> {
-        let newer = match list {
-            List::Compute => self.lib.nvmlDeviceGetComputeRunningProcesses_v3.as_ref().ok().copied(),
-            List::Graphics => self.lib.nvmlDeviceGetGraphicsRunningProcesses_v3.as_ref().ok().copied(),
-            List::Mps => self.lib.nvmlDeviceGetMPSComputeRunningProcesses_v3.as_ref().ok().copied(),
-        }
-        .or_else(|| match list {
-            List::Compute => self.lib.nvmlDeviceGetComputeRunningProcesses_v2.as_ref().ok().copied(),
-            List::Graphics => self.lib.nvmlDeviceGetGraphicsRunningProcesses_v2.as_ref().ok().copied(),
-            List::Mps => self.lib.nvmlDeviceGetMPSComputeRunningProcesses_v2.as_ref().ok().copied(),
-        });
-        let name = match list {
-            List::Compute => "nvmlDeviceGetComputeRunningProcesses",
-            List::Graphics => "nvmlDeviceGetGraphicsRunningProcesses",
-            List::Mps => "nvmlDeviceGetMPSComputeRunningProcesses",
+    /// A process list: `_v3`, `_v2` or unversioned, whichever is there. One that makes no sense is
+    /// [`IMPLAUSIBLE`].
+    pub fn processes(&mut self, list: List, device: Handle) -> Answer<Vec<ProcessInfo>> {
+        let lib = &self.lib;
+        let (v3, v2, v1, function) = match list {
+            List::Compute => (
+                &lib.nvmlDeviceGetComputeRunningProcesses_v3,
+                &lib.nvmlDeviceGetComputeRunningProcesses_v2,
+                &lib.nvmlDeviceGetComputeRunningProcesses,
+                "nvmlDeviceGetComputeRunningProcesses",
+            ),
+            List::Graphics => (
+                &lib.nvmlDeviceGetGraphicsRunningProcesses_v3,
+                &lib.nvmlDeviceGetGraphicsRunningProcesses_v2,
+                &lib.nvmlDeviceGetGraphicsRunningProcesses,
+                "nvmlDeviceGetGraphicsRunningProcesses",
+            ),
+            List::Mps => (
+                &lib.nvmlDeviceGetMPSComputeRunningProcesses_v3,
+                &lib.nvmlDeviceGetMPSComputeRunningProcesses_v2,
+                &lib.nvmlDeviceGetMPSComputeRunningProcesses,
+                "nvmlDeviceGetMPSComputeRunningProcesses",
+            ),
         };
-        if let Some(function) = newer {
-            // SAFETY: the buffer has room for `count` entries, as `fill` vouches.
-            return fill(name, entries, |count, buffer| unsafe { function(device.0, count, buffer) });
+        if let Ok(call) = v3.as_ref().or(v2.as_ref()) {
+            // SAFETY: the buffer has room for what the driver is told, and for longer records too.
+            self.list.fill(function, |count, buffer| unsafe { call(device.0, count, buffer) })?;
+            let believed = records::believable(self.list.records(), self.list.records_as());
+            return believed.ok_or(CallError { function, code: IMPLAUSIBLE });
         }
-        let function = match list {
-            List::Compute => symbol!(self, nvmlDeviceGetComputeRunningProcesses),
-            List::Graphics => symbol!(self, nvmlDeviceGetGraphicsRunningProcesses),
-            List::Mps => symbol!(self, nvmlDeviceGetMPSComputeRunningProcesses),
-        };
+        let Ok(call) = v1 else { return Err(CallError { function, code: Code::FUNCTION_NOT_FOUND }) };
         // SAFETY: as above, with the shorter record.
-        fill(name, &mut self.scratch_v1, |count, buffer| unsafe { function(device.0, count, buffer) })?;
-        entries.clear();
-        entries.extend(self.scratch_v1.iter().map(|info| ProcessInfo {
+        self.list_v1.fill(function, |count, buffer| unsafe { call(device.0, count, buffer) })?;
+        let widen = |info: &sys::nvmlProcessInfo_v1_t| ProcessInfo {
             pid: info.pid,
             usedGpuMemory: info.usedGpuMemory,
             gpuInstanceId: u32::MAX,
             computeInstanceId: u32::MAX,
-        }));
-        Ok(())
+        };
+        let entries: Vec<_> = self.list_v1.records().iter().map(widen).collect();
+        records::believable(&entries, &[]).ok_or(CallError { function, code: IMPLAUSIBLE })
     }
 
-    /// Fills `entries` with `nvmlDeviceGetProcessUtilization` since a stamp; nobody active is an empty list.
-    pub fn process_utilization(
-        &self,
-        device: Handle,
-        since_us: u64,
-        entries: &mut Vec<UtilizationSample>,
-    ) -> Answer<()> {
+    /// `nvmlDeviceGetProcessUtilization` since a stamp; nobody active is an empty list.
+    pub fn process_utilization(&mut self, device: Handle, since_us: u64) -> Answer<&[UtilizationSample]> {
         let function = symbol!(self, nvmlDeviceGetProcessUtilization);
-        // SAFETY: the buffer has room for `count` entries, as `fill` vouches.
-        let answer = fill("nvmlDeviceGetProcessUtilization", entries, |count, buffer| unsafe {
+        // SAFETY: the buffer has room for `count` entries.
+        let answer = self.samples.fill("nvmlDeviceGetProcessUtilization", |count, buffer| unsafe {
             function(device.0, buffer, count, since_us)
         });
         match answer {
-            Err(e) if e.code == Code::NOT_FOUND => {
-                entries.clear();
-                Ok(())
-            }
-            other => other,
+            Err(e) if e.code == Code::NOT_FOUND => self.samples.clear(),
+            other => other?,
         }
+        Ok(self.samples.records())
+    }
+
+    /// `nvmlDeviceGetTotalEnergyConsumption`: millijoules since the driver was loaded.
+    pub fn energy_millijoules(&self, device: Handle) -> Answer<u64> {
+        let mut energy = 0;
+        call!(self, nvmlDeviceGetTotalEnergyConsumption(device.0, &raw mut energy)).map(|()| energy)
     }
 
     /// `nvmlGpmQueryDeviceSupport`.
@@ -319,33 +345,6 @@ impl Drop for Api {
     fn drop(&mut self) {
         // Nothing to be done about a driver that does not want to be left.
         let _ = (|| call!(self, nvmlShutdown()))();
-    }
-}
-
-/// Calls a list function with a kept buffer, which grows when the driver says that it is too small.
-fn fill<T>(
-    function: &'static str,
-    entries: &mut Vec<T>,
-    mut call: impl FnMut(*mut c_uint, *mut T) -> sys::nvmlReturn_t,
-) -> Answer<()> {
-    entries.clear();
-    entries.reserve(FIRST_ROOM);
-    loop {
-        let mut count = entries.capacity().min(MAX_ENTRIES) as c_uint;
-        let room = count as usize;
-        match checked(function, call(&raw mut count, entries.as_mut_ptr())) {
-            Ok(()) => {
-                // SAFETY: the driver wrote `count` entries of plain integers, and there was room for them.
-                unsafe { entries.set_len((count as usize).min(room)) };
-                return Ok(());
-            }
-            // The list can grow between two calls: take a quarter more than it asks for.
-            Err(e) if e.code == Code::INSUFFICIENT_SIZE && room < MAX_ENTRIES => {
-                let wanted = (count as usize).max(room);
-                entries.reserve((wanted + wanted / 4 + 64).min(MAX_ENTRIES));
-            }
-            Err(e) => return Err(e),
-        }
     }
 }
 

@@ -16,6 +16,7 @@ macro_rules! codes {
             pub fn name(self) -> &'static str {
                 match self.0 {
                     $($value => stringify!($name),)*
+                    u32::MAX => "IMPLAUSIBLE",
                     // A small fixed set: the name is a label value.
                     _ => "UNKNOWN",
                 }
@@ -57,6 +58,9 @@ impl fmt::Display for CallError {
             Code::NO_PERMISSION => "run with more rights (MIG needs a privileged container)",
             Code::LIB_RM_VERSION_MISMATCH => "library and kernel module differ: reboot, or reload the module",
             Code::FUNCTION_NOT_FOUND => "this driver is too old to have it",
+            Code(u32::MAX) => {
+                "the list makes no sense in any form that drivers are known to write: update the driver"
+            }
             _ => return Ok(()),
         };
         write!(f, "; {remedy}")
@@ -64,6 +68,11 @@ impl fmt::Display for CallError {
 }
 
 impl CallError {
+    /// Whether the driver is gone, or was reloaded or replaced under us: all handles are worth nothing.
+    pub fn is_of_whole_driver(&self) -> bool {
+        matches!(self.code, Code::UNINITIALIZED | Code::DRIVER_NOT_LOADED | Code::LIB_RM_VERSION_MISMATCH)
+    }
+
     /// Whether the device, or the call on it, just does not have this.
     pub fn is_unsupported(&self) -> bool {
         matches!(self.code, Code::NOT_SUPPORTED | Code::FUNCTION_NOT_FOUND)

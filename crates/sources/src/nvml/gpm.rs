@@ -66,12 +66,24 @@ impl Gpm {
         }))
     }
 
+    /// Frees the samples of a GPU whose instances are others now.
+    pub(super) fn forget(&mut self, api: &Api, gpu: u32) {
+        let of_others = self.kept.split_off(&(gpu + 1, 0));
+        let own = self.kept.split_off(&(gpu, 0));
+        self.kept.extend(of_others);
+        free(api, own);
+    }
+
     /// Frees all samples; the library must still be there.
     pub(super) fn free(&mut self, api: &Api) {
-        for kept in std::mem::take(&mut self.kept).into_values() {
-            // A driver that will not free them frees them at shutdown.
-            let _ = api.gpm_free(&kept.sample);
-            let _ = kept.spare.map(|spare| api.gpm_free(&spare));
-        }
+        free(api, std::mem::take(&mut self.kept));
+    }
+}
+
+fn free(api: &Api, samples: BTreeMap<(u32, u32), Kept>) {
+    for kept in samples.into_values() {
+        // A driver that will not free them frees them at shutdown.
+        let _ = api.gpm_free(&kept.sample);
+        let _ = kept.spare.map(|spare| api.gpm_free(&spare));
     }
 }

@@ -1,14 +1,22 @@
 //! NVML on a thread of its own: a call can hang in the driver and cannot be ended, and nobody may wait on it.
+//!
+//! A thread that hangs is given up. Now and then another one asks whether the driver answers again.
 
 use super::Nvml;
+use super::backoff::Backoff;
+use crate::clock::Clock;
 use crate::{Source, source_error};
 use gpu_session_core::sample::{Driver, Request, Sample, SourceError};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// How long the end of the program waits for the driver to be shut down.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
+
+/// Threads that may hang at once. Each holds a little memory for as long as the driver does not answer.
+const MOST_HANGING: usize = 3;
 
 enum Order {
     Prime,
@@ -20,64 +28,32 @@ enum Reply {
     Read(Option<Driver>, Vec<SourceError>),
 }
 
-/// The NVML source behind a time limit.
-pub struct GuardedNvml {
+/// Makes the source on the thread that uses it: handles of NVML stay where they are used.
+type Make = Arc<dyn Fn() -> Nvml + Send + Sync>;
+
+/// A thread with an NVML source of its own.
+struct Worker {
     /// `None` once the thread is told to end.
     orders: Option<Sender<Order>>,
     replies: Receiver<Reply>,
-    limit: Duration,
-    /// An order that has not been answered yet.
+    /// An order that has not been answered in time.
     pending: bool,
 }
 
-impl GuardedNvml {
-    /// Starts the thread. It makes the source itself, for handles of NVML stay on the thread they are used on.
-    pub fn start(make: impl FnOnce() -> Nvml + Send + 'static, limit: Duration) -> std::io::Result<Self> {
+impl Worker {
+    fn start(make: &Make) -> std::io::Result<Self> {
         let (orders, inbox) = channel();
         let (outbox, replies) = channel();
-        std::thread::Builder::new().name("nvml".to_owned()).spawn(move || serve(make(), &inbox, &outbox))?;
-        Ok(Self { orders: Some(orders), replies, limit, pending: false })
+        let make = Arc::clone(make);
+        let name = "nvml".to_owned();
+        std::thread::Builder::new().name(name).spawn(move || serve(make(), &inbox, &outbox))?;
+        Ok(Self { orders: Some(orders), replies, pending: false })
     }
 
-    fn ask(&mut self, order: Order) -> Result<Reply, SourceError> {
-        if self.pending {
-            // An answer to an order that was given up says nothing of now.
-            match self.replies.try_recv() {
-                Ok(_) => self.pending = false,
-                Err(_) => return Err(self.late()),
-            }
-        }
-        let gone = || source_error("io", "the thread that calls NVML has ended".to_owned());
-        self.orders.as_ref().and_then(|orders| orders.send(order).ok()).ok_or_else(gone)?;
-        match self.replies.recv_timeout(self.limit) {
-            Ok(reply) => Ok(reply),
-            Err(RecvTimeoutError::Timeout) => {
-                self.pending = true;
-                Err(self.late())
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(gone()),
-        }
-    }
-
-    fn late(&self) -> SourceError {
-        let limit = self.limit.as_secs_f64();
-        source_error(
-            "timeout",
-            format!(
-                "the driver has not answered for {limit} s (--timeout): a call hangs in it; see dmesg for Xid"
-            ),
-        )
-    }
-}
-
-impl Drop for GuardedNvml {
-    /// Lets the driver be left in order, unless it hangs.
-    fn drop(&mut self) {
-        self.orders = None;
-        if !self.pending {
-            // Answers with the thread's end, or not in time.
-            let _ = self.replies.recv_timeout(self.limit.min(LONGEST_GOODBYE));
-        }
+    /// Whether it still hangs. An answer to an order that was given up says nothing of now.
+    fn hangs(&mut self) -> bool {
+        self.pending = self.pending && self.replies.try_recv().is_err();
+        self.pending
     }
 }
 
@@ -97,6 +73,82 @@ fn serve(mut nvml: Nvml, inbox: &Receiver<Order>, outbox: &Sender<Reply>) {
         }
     }
     drop(nvml);
+}
+
+/// The NVML source behind a time limit.
+pub struct GuardedNvml {
+    make: Make,
+    worker: Worker,
+    given_up: Vec<Worker>,
+    limit: Duration,
+    clock: Clock,
+    backoff: Backoff,
+}
+
+impl GuardedNvml {
+    /// Starts the first thread.
+    pub fn start(
+        make: impl Fn() -> Nvml + Send + Sync + 'static,
+        limit: Duration,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
+        let make: Make = Arc::new(make);
+        let worker = Worker::start(&make)?;
+        Ok(Self { make, worker, given_up: Vec::new(), limit, clock, backoff: Backoff::default() })
+    }
+
+    fn ask(&mut self, order: Order) -> Result<Reply, SourceError> {
+        self.given_up.retain_mut(Worker::hangs);
+        if self.worker.hangs() {
+            self.replace()?;
+        }
+        let gone = || source_error("io", "the thread that calls NVML has ended".to_owned());
+        let sent = self.worker.orders.as_ref().and_then(|orders| orders.send(order).ok());
+        sent.ok_or_else(gone)?;
+        match self.worker.replies.recv_timeout(self.limit) {
+            Ok(reply) => {
+                self.backoff.succeeded();
+                Ok(reply)
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.worker.pending = true;
+                self.backoff.failed(self.clock.now_us());
+                Err(self.late())
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+        }
+    }
+
+    /// Gives up the thread that hangs and starts another, if it is time to and not too many hang already.
+    fn replace(&mut self) -> Result<(), SourceError> {
+        if self.given_up.len() + 1 >= MOST_HANGING || !self.backoff.is_over(self.clock.now_us()) {
+            return Err(self.late());
+        }
+        let fresh = Worker::start(&self.make).map_err(|e| source_error("io", format!("no thread: {e}")))?;
+        self.given_up.push(std::mem::replace(&mut self.worker, fresh));
+        Ok(())
+    }
+
+    fn late(&self) -> SourceError {
+        let limit = self.limit.as_secs_f64();
+        source_error(
+            "timeout",
+            format!(
+                "the driver has not answered for {limit} s (--timeout): a call hangs in it; see dmesg for Xid"
+            ),
+        )
+    }
+}
+
+impl Drop for GuardedNvml {
+    /// Lets the driver be left in order, unless it hangs.
+    fn drop(&mut self) {
+        self.worker.orders = None;
+        if !self.worker.pending {
+            // Answers with the thread's end, or not in time.
+            let _ = self.worker.replies.recv_timeout(self.limit.min(LONGEST_GOODBYE));
+        }
+    }
 }
 
 impl Source for GuardedNvml {

@@ -12,14 +12,25 @@ pub(super) struct Gpu {
     /// Names of the GPU.
     pub(super) name: GpuRef,
     pub(super) handle: Handle,
-    /// MIG is on: the devices are its instances.
-    pub(super) mig: bool,
+    /// Whether MIG is on; `None` where this GPU has no MIG.
+    mig_mode: Option<bool>,
+    /// Most instances that it can have.
+    slices: u32,
+    /// UUIDs of all its instances, measured or not.
+    instance_uuids: Vec<Arc<str>>,
     /// GPM works on it.
     pub(super) gpm: bool,
     /// Devices that are measured.
     pub(super) devices: Vec<MeasuredDevice>,
     /// Whether it has devices at all, measured or not.
     pub(super) empty: bool,
+}
+
+impl Gpu {
+    /// MIG is on: the devices are its instances.
+    pub(super) fn mig(&self) -> bool {
+        self.mig_mode == Some(true)
+    }
 }
 
 /// A device that is measured.
@@ -64,12 +75,36 @@ fn try_read(api: &Api, index: u32, selection: &Selection, name: &mut GpuRef) -> 
         memory_total_bytes: None,
         compute_fraction: Some(1.0),
     };
-    let mig = api.mig_enabled(handle)?;
-    let found = if mig { instances(api, handle, &facts)? } else { vec![whole(api, handle, facts)?] };
+    let mig_mode = api.mig_enabled(handle)?;
+    let mig = mig_mode == Some(true);
+    let slices = if mig { api.max_mig_devices(handle)? } else { 0 };
+    let found = if mig { instances(api, handle, &facts, slices)? } else { vec![whole(api, handle, facts)?] };
     let empty = found.is_empty();
+    let of_mig = found.iter().filter(|_| mig);
+    let instance_uuids = of_mig.map(|device| Arc::clone(&device.facts.uuid)).collect();
     let devices: Vec<_> = found.into_iter().filter(|device| selection.takes(&device.facts)).collect();
     let gpm = mig && !devices.is_empty() && api.gpm_supported(handle);
-    Ok(Gpu { name: name.clone(), handle, mig, gpm, devices, empty })
+    Ok(Gpu { name: name.clone(), handle, mig_mode, slices, instance_uuids, gpm, devices, empty })
+}
+
+/// Whether the GPU's instances are others than when it was read. Handles can be used again; UUIDs are not.
+pub(super) fn has_changed(api: &Api, gpu: &Gpu) -> Result<bool, CallError> {
+    if gpu.mig_mode.is_none() {
+        return Ok(false);
+    }
+    if api.mig_enabled(gpu.handle)? != gpu.mig_mode {
+        return Ok(true);
+    }
+    let mut known = gpu.instance_uuids.iter();
+    for index in 0..gpu.slices {
+        if let Some(handle) = api.mig_handle(gpu.handle, index)? {
+            let uuid = api.uuid(handle)?;
+            if known.next().is_none_or(|known| **known != *uuid) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(known.next().is_some())
 }
 
 fn whole(api: &Api, handle: Handle, mut facts: DeviceFacts) -> Result<MeasuredDevice, CallError> {
@@ -79,8 +114,12 @@ fn whole(api: &Api, handle: Handle, mut facts: DeviceFacts) -> Result<MeasuredDe
 }
 
 /// The MIG instances of a GPU. Indices can have holes: the driver is asked for each up to its maximum.
-fn instances(api: &Api, parent: Handle, gpu: &DeviceFacts) -> Result<Vec<MeasuredDevice>, CallError> {
-    let slices = api.max_mig_devices(parent)?;
+fn instances(
+    api: &Api,
+    parent: Handle,
+    gpu: &DeviceFacts,
+    slices: u32,
+) -> Result<Vec<MeasuredDevice>, CallError> {
     let mut found = Vec::new();
     for index in 0..slices {
         if let Some(handle) = api.mig_handle(parent, index)? {
