@@ -11,7 +11,10 @@ from fractions import Fraction
 
 import yaml
 
+import cards
+
 DURATIONS = {"us": 1, "ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
+POWERS = {"mW": 1, "W": 10**3, "kW": 10**6}
 SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 ENGINES = ("sm", "mem", "enc", "dec")
 FOREVER = 10**17
@@ -59,10 +62,14 @@ class Context:
     def used(self, engine: str, start: int, stop: int) -> Fraction:
         """Percent times microseconds."""
         total = Fraction(0)
+        if stop <= self.begin or self.end <= start:
+            return total
         for index, (begin, _, load) in enumerate(self.pieces):
             end = self.pieces[index + 1][0] if index + 1 < len(self.pieces) else FOREVER
             span = min(end, stop, self.end) - max(begin, start, self.begin)
-            total += load[engine] * max(span, 0)
+            # Fractions are slow, and most of these are nothing.
+            if span > 0 and load[engine]:
+                total += load[engine] * span
         return total
 
 
@@ -71,7 +78,8 @@ class Scenario:
 
     def __init__(self, text: str):
         self.raw = yaml.safe_load(text)
-        self.driver = {"version": "550.54.15", "nvml": "12.550.54.15", "cuda": 12040, **self.raw.get("driver", {})}
+        self.driver = cards.driver(self.raw.get("driver", {}))
+        self.events = self.raw.get("driver_events", [])
         self.monitor = self.raw.get("mig_monitor", True)
         style = self.raw.get("utilization", {})
         self.style = style.get("style", "ring")
@@ -83,15 +91,21 @@ class Scenario:
 
     @staticmethod
     def _gpu(index: int, raw: dict) -> dict:
+        raw = cards.card(raw)
         domain, bus, device = Scenario.bus_id(raw.get("pci") or f"{index // 128:x}:{16 + index % 128:x}:0.0")
         gpu = {
             "model": raw["model"],
             "uuid": raw.get("uuid") or f"GPU-5e550000-0000-4000-8000-{index:012x}",
             "pci": (domain, bus, device),
             "memory": size(raw["memory"]),
-            "reserved": size(raw.get("reserved", 0)),
-            "gpm": raw.get("gpm", False),
-            "slices": raw.get("slices", 7),
+            "reserved": size(raw["reserved"]),
+            "gpm": raw["gpm"],
+            "slices": raw["slices"],
+            "capable": raw["mig_capable"],
+            "process_utilization": raw.get("process_utilization", True),
+            "power": [scaled(raw.get("power", {}).get(key, 0), POWERS, "W") for key in ("idle", "busy")],
+            "report": raw.get("power", {}).get("report", "none"),
+            "accounting": {"supported": True, "enabled": False, "buffer": 4000, **raw.get("accounting", {})},
             "mig": None,
         }
         if raw.get("mig") is not None:
@@ -155,6 +169,26 @@ class Scenario:
             pieces.append((micros(step["at"]), memory(step["memory"]) if "memory" in step else held, changed))
         return pieces
 
+    def driver_at(self, at: int) -> dict:
+        """How often it has changed, whether it is there, since when, and its versions."""
+        past = [event for event in self.events if micros(event["at"]) <= at]
+        state = {"changes": len(past), "loaded": True, "since": None, **self.driver}
+        for event in past:
+            state["loaded"] = not event.get("unloaded", False)
+            if state["loaded"]:
+                state["since"] = micros(event["at"])
+            version = event.get("upgrade") or event.get("version")
+            if version:
+                state |= {"version": version, "nvml": self.driver["nvml"].split(".")[0] + "." + version}
+        return state
+
+    def told(self, changes: int, at: int) -> str | None:
+        """The error that a client gets that initialised after so many changes."""
+        since = [event for event in self.events if micros(event["at"]) <= at][changes:]
+        if any("unloaded" in event for event in since):
+            return "UNINITIALIZED"
+        return "LIB_RM_VERSION_MISMATCH" if since else None
+
     # Answers.
 
     def listed(self, gpu: int, kind: str, at: int, ids=None) -> list:
@@ -206,6 +240,7 @@ class Scenario:
         for gpu in self.gpus:
             for mig in gpu["mig"] or []:
                 moments |= {mig["begin"], mig["end"]}
+        moments |= {micros(event["at"]) for event in self.events}
         return sorted(moment for moment in moments if -FOREVER < moment < FOREVER)
 
     def faulty(self, at: int) -> bool:

@@ -1,8 +1,8 @@
-"""Calls that NVIDIA's Python client does not make: old layouts, and buffers that are too small."""
+"""Calls that NVIDIA's Python client does not make or gets wrong: old layouts, buffers that are too small, odd answers."""
 
 from ctypes import CDLL, Structure, byref, c_uint, c_ulonglong
 
-from pynvml import c_nvmlProcessUtilizationSample_t
+from pynvml import NVMLError, c_nvmlAccountingStats_t, c_nvmlProcessUtilizationSample_t
 
 library = CDLL("libnvidia-ml.so.1")
 NOT_AVAILABLE = 2**64 - 1
@@ -12,6 +12,29 @@ class ProcessInfoV1(Structure):
     """The record of the functions without a version, 16 bytes."""
 
     _fields_ = [("pid", c_uint), ("usedGpuMemory", c_ulonglong)]
+
+
+def code(call, *arguments) -> int:
+    """What a call returns, 0 for success."""
+    try:
+        call(*arguments)
+    except NVMLError as error:
+        return error.value
+    return 0
+
+
+def accounted(handle, room: int):
+    """(code, count) of the list of pids that are accounted, with a buffer for so many, or none at all."""
+    count = c_uint(room)
+    buffer = (c_uint * room)() if room else None
+    result = library.nvmlDeviceGetAccountingPids(handle, byref(count), buffer)
+    return result, count.value
+
+
+def account(handle, pid: int):
+    """(code, what is recorded). The client's own function fails where the memory is not available."""
+    stats = c_nvmlAccountingStats_t()
+    return library.nvmlDeviceGetAccountingStats(handle, c_uint(pid), byref(stats)), stats
 
 
 def listed(function: str, handle, room):

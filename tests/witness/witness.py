@@ -47,6 +47,8 @@ class Bench:
 
     def __init__(self, folder: Path):
         self.clock, self.file = folder / "clock", folder / "scenario.yaml"
+        # How often the driver had changed when the client was initialised, and whether it is.
+        self.changes, self.ready = 0, True
         os.environ["NVML_SIM_CLOCK"] = str(self.clock)
         os.environ["NVML_SIM_SCENARIO"] = str(self.file)
         os.environ["NVML_SIM_EPOCH"] = str(EPOCH)
@@ -58,19 +60,30 @@ class Bench:
         self.file.write_text(text)
         self.at(moment)
         nv.nvmlInit()
+        self.changes = Scenario(text).driver_at(moment)["changes"] if "driver_events" in text else 0
+
+    def turn(self, tally: Tally, scenario: Scenario, moment: int) -> bool:
+        """Moves the clock; if the driver has changed meanwhile, sees that and initialises again. Whether it is there."""
+        self.at(moment)
+        state = scenario.driver_at(moment)
+        if state["changes"] == self.changes:
+            return state["loaded"]
+        told = scenario.told(self.changes, moment)
+        wanted = getattr(nv, f"NVML_ERROR_{told}") if told else 0
+        if self.ready:
+            tally.same("a client of before", code(nv.nvmlDeviceGetCount), wanted)
+            tally.same("shutdown", code(nv.nvmlShutdown), 0)
+        wanted = 0 if state["loaded"] else nv.NVML_ERROR_DRIVER_NOT_LOADED
+        tally.same("initialised again", code(nv.nvmlInit), wanted)
+        self.changes, self.ready = state["changes"], state["loaded"]
+        if self.ready:
+            found = (nv.nvmlSystemGetDriverVersion(), nv.nvmlSystemGetNVMLVersion())
+            tally.same("versions", found, (state["version"], state["nvml"]))
+        return self.ready
 
 
 def stamp(moment: int) -> int:
     return EPOCH * 10**6 + moment
-
-
-def code(call, *arguments) -> int:
-    """What a call returns, 0 for success."""
-    try:
-        call(*arguments)
-    except nv.NVMLError as error:
-        return error.value
-    return 0
 
 
 def handle_of(gpu: int):
@@ -108,7 +121,10 @@ def check_static(tally: Tally, scenario: Scenario):
         for other in (nv.nvmlDeviceGetHandleByUUID(gpu["uuid"]), nv.nvmlDeviceGetHandleByPciBusId(pci.busId)):
             tally.same("the same handle", nv.nvmlDeviceGetUUID(other), gpu["uuid"])
         on = int(gpu["mig"] is not None)
-        tally.same("MIG mode", nv.nvmlDeviceGetMigMode(handle), [on, on])
+        if gpu["capable"]:
+            tally.same("MIG mode", nv.nvmlDeviceGetMigMode(handle), [on, on])
+        else:
+            tally.same("MIG mode", code(nv.nvmlDeviceGetMigMode, handle), nv.NVML_ERROR_NOT_SUPPORTED)
         tally.same("not MIG", is_mig(handle), 0)
         tally.same("most MIG devices", nv.nvmlDeviceGetMaxMigDeviceCount(handle), gpu["slices"] if on else 0)
         tally.same("GPM", nv.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice, int(gpu["gpm"]))
@@ -171,6 +187,8 @@ def check_state(tally: Tally, scenario: Scenario, now: int):
         permitted = gpu["mig"] is None or scenario.monitor
         check_lists(tally, handle, lambda kind: scenario.listed(index, kind, now), permitted)
         check_memory(tally, handle, gpu["memory"], gpu["reserved"], scenario.held(index, now))
+        ledger.check_power(tally, scenario, index, handle, now)
+        ledger.check_accounting(tally, scenario, index, handle, ledger.initially_on(scenario, index, now), now)
         if gpu["mig"] is None:
             end = now // scenario.period * scenario.period
             wanted = [rounded(scenario.total(index, e, end - scenario.period, end)) for e in ("sm", "mem")]
@@ -215,9 +233,9 @@ def check_mig(tally: Tally, scenario: Scenario, index: int, now: int):
 def check_samples(tally: Tally, scenario: Scenario, style: str, now: int):
     for index, gpu in enumerate(scenario.gpus):
         handle = handle_of(index)
-        if gpu["mig"] is not None:
+        if gpu["mig"] is not None or not gpu["process_utilization"]:
             refused = code(nv.nvmlDeviceGetProcessUtilization, handle, 0)
-            tally.same("process utilisation under MIG", refused, nv.NVML_ERROR_NOT_SUPPORTED)
+            tally.same("no process utilisation", refused, nv.NVML_ERROR_NOT_SUPPORTED)
             continue
         for seen in (None, now - 10_000_000, now - 1_234_567, now - scenario.period, now, now + 1):
             wanted = [(e[0], stamp(e[1]), *e[2:]) for e in scenario.samples(index, style, seen, now)]
@@ -320,15 +338,21 @@ def witness(tally: Tally, bench: Bench, path: Path):
     moments = chosen_moments(scenario)
     for now in moments:
         tally.place = f"{path.name} at {now}"
-        bench.at(now)
-        check_state(tally, scenario, now)
+        if bench.turn(tally, scenario, now):
+            check_state(tally, scenario, now)
     for now in moments[::4]:
         tally.place = f"{path.name} GPM at {now}"
-        check_gpm(tally, bench, scenario, now, now + 1_500_000)
+        later = now + 1_500_000
+        there = bench.turn(tally, scenario, now)
+        if there and scenario.driver_at(later)["changes"] == bench.changes and not scenario.faulty(later):
+            check_gpm(tally, bench, scenario, now, later)
     tally.place = f"{path.name} faults"
+    bench.turn(tally, scenario, 0)
     check_faults(tally, bench, scenario)
     bench.at(0)
     nv.nvmlShutdown()
+    tally.place = f"{path.name} accounting"
+    ledger.check_switch(tally, bench, scenario, text)
     for style in ("ring", "last", "average"):
         changed = {**scenario.raw, "utilization": {**scenario.raw.get("utilization", {}), "style": style}}
         bench.load(yaml.safe_dump(changed))
@@ -336,9 +360,9 @@ def witness(tally: Tally, bench: Bench, path: Path):
         few = {*moments[:: 1 + len(moments) // 40], *(forgetful_moments(scenario) & {*moments})}
         for now in sorted(few):
             tally.place = f"{path.name} {style} at {now}"
-            bench.at(now)
-            check_samples(tally, scenario, style, now)
-        bench.at(0)
+            if bench.turn(tally, scenario, now):
+                check_samples(tally, scenario, style, now)
+        bench.turn(tally, scenario, 0)
         nv.nvmlShutdown()
     tally.same("not initialised", code(nv.nvmlDeviceGetCount), nv.NVML_ERROR_UNINITIALIZED)
 
@@ -353,9 +377,11 @@ def main():
     if os.environ.get("LD_LIBRARY_PATH", "").split(":")[0] != library:
         os.environ["LD_LIBRARY_PATH"] = library + ":" + os.environ.get("LD_LIBRARY_PATH", "")
         os.execv(sys.executable, [sys.executable, *sys.argv])
-    global nv, raw
+    global nv, raw, ledger, code
     import pynvml as nv
+    import ledger
     import raw
+    from raw import code
 
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder:

@@ -4,13 +4,16 @@
 //! the caller's promise that each is NULL or valid for what nvml.h says is read or written.
 
 pub mod absent;
+pub mod accounting;
 mod calls;
 pub mod device;
 mod ffi;
 pub mod gpm;
 pub mod mig;
+pub mod power;
 pub mod processes;
 mod session;
+mod switches;
 pub mod system;
 pub mod utilization;
 
@@ -98,6 +101,7 @@ impl Call {
 fn answer(function: &'static Function, body: impl FnOnce(&Call) -> Answer) -> nvmlReturn_t {
     shielded(function, || {
         let session = session::current().ok_or(Code::UNINITIALIZED)?;
+        session.attached()?;
         session.strike(function.name(), None)?;
         body(&Call { session, function: function.name() })
     })

@@ -1,18 +1,24 @@
 //! The state of a scenario at a moment. Pure: time is an argument, in microseconds since the anchor.
 
+mod accounting;
 mod bus_id;
+mod driver;
 mod load;
+mod power;
 mod samples;
 
 use std::ops::Range;
 
+pub use accounting::{Account, Switch};
 pub use bus_id::{BusId, parse_bus_id};
+pub use driver::DriverState;
 pub use load::Load;
 pub use samples::Sample;
 
 use crate::scenario::{DeviceUse, Gpu, Instance, Kind, Process, Scenario};
 use crate::units::{Memory, Micros};
 use load::Segment;
+use power::Meter;
 
 /// A GPU, or one of its MIG devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +96,10 @@ pub struct Engine {
     scenario: Scenario,
     /// By GPU.
     contexts: Vec<Vec<Context>>,
+    /// By GPU: positions of the contexts in the order of their opening.
+    openings: Vec<Vec<usize>>,
+    /// By GPU.
+    meters: Vec<Meter>,
 }
 
 impl Engine {
@@ -101,7 +111,9 @@ impl Engine {
                 contexts[usage.gpu].push(context(&scenario, index, process, usage));
             }
         }
-        Self { scenario, contexts }
+        let meters = scenario.gpus.iter().zip(&contexts).map(|(gpu, on)| Meter::new(gpu, on)).collect();
+        let openings = contexts.iter().map(|on| accounting::openings(on)).collect();
+        Self { scenario, contexts, openings, meters }
     }
 
     /// The scenario.

@@ -6,6 +6,7 @@
 //! files that belong to the same processes.
 
 pub mod abi;
+pub mod branch;
 pub mod clock;
 pub mod code;
 pub mod engine;
@@ -13,6 +14,7 @@ pub mod proc_tree;
 pub mod scenario;
 pub mod units;
 
+pub use branch::{Branch, library_of};
 pub use engine::Engine;
 pub use proc_tree::ProcTree;
 pub use scenario::Scenario;
@@ -28,7 +30,17 @@ mod tests {
     #[test]
     fn the_schema_knows_the_keys() {
         let schema = format!("{:?}", super::schema());
-        for key in ["mig_monitor", "compute_slices", "name_hex", "GPU_IS_LOST", "unavailable"] {
+        for key in [
+            "mig_monitor",
+            "compute_slices",
+            "name_hex",
+            "driver_events",
+            "R535-early",
+            "A100-40GB",
+            "mig_capable",
+            "GPU_IS_LOST",
+            "unavailable",
+        ] {
             assert!(schema.contains(key), "{key}");
         }
     }

@@ -1,6 +1,27 @@
 //! The scenario format: types, reading, and the defaults that depend on other keys.
 
+/// The schema of a type is that of the one it is read as.
+#[cfg(feature = "schema")]
+macro_rules! schema_as_written {
+    ($type:ty: $written:ty) => {
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                <$written as schemars::JsonSchema>::schema_name()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                <$written as schemars::JsonSchema>::json_schema(generator)
+            }
+        }
+    };
+}
+#[cfg(feature = "schema")]
+use schema_as_written;
+
 mod defaults;
+mod driver;
+mod gpu;
+mod profile;
 mod validate;
 
 use std::path::Path;
@@ -9,6 +30,10 @@ use serde::Deserialize;
 
 use crate::code::Code;
 use crate::units::{Bytes, Memory, Micros};
+
+pub use driver::{Driver, DriverEvent};
+pub use gpu::{Accounting, Gpu, Power, Report};
+pub use profile::Profile;
 
 /// Why a scenario cannot be used. The text is one line and names the place.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +59,9 @@ pub struct Scenario {
     /// What the driver says about itself.
     #[serde(default)]
     pub driver: Driver,
+    /// When the driver is unloaded, loaded again, or replaced.
+    #[serde(default)]
+    pub driver_events: Vec<DriverEvent>,
     /// May the caller list the processes of a GPU in MIG mode through the GPU's own handle?
     #[serde(default = "yes")]
     pub mig_monitor: bool,
@@ -54,25 +82,6 @@ pub struct Scenario {
     /// Users of the host.
     #[serde(default)]
     pub passwd: Vec<User>,
-}
-
-/// Versions.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct Driver {
-    /// Version of the driver.
-    pub version: String,
-    /// Version of NVML.
-    pub nvml: String,
-    /// Version of CUDA, 1000 * major + 10 * minor.
-    pub cuda: i32,
-}
-
-impl Default for Driver {
-    fn default() -> Self {
-        Self { version: "550.54.15".to_owned(), nvml: "12.550.54.15".to_owned(), cuda: 12040 }
-    }
 }
 
 /// How the driver answers for the utilisation of processes.
@@ -105,35 +114,6 @@ pub enum Style {
     Last,
     /// One entry per running process: the average since the caller's time stamp.
     Average,
-}
-
-/// A GPU.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Gpu {
-    /// Product name.
-    pub model: String,
-    /// UUID; derived from the index when left out.
-    #[serde(default)]
-    pub uuid: String,
-    /// PCI bus id; derived from the index when left out.
-    #[serde(default)]
-    pub pci: String,
-    /// Total memory.
-    pub memory: Bytes,
-    /// Memory that the driver keeps for itself.
-    #[serde(default)]
-    pub reserved: Bytes,
-    /// Whether it supports GPM.
-    #[serde(default)]
-    pub gpm: bool,
-    /// The most MIG devices it can have.
-    #[serde(default = "seven")]
-    pub slices: u32,
-    /// MIG devices; where present, MIG mode is on.
-    #[serde(default)]
-    pub mig: Option<Vec<Mig>>,
 }
 
 /// A MIG device: a compute instance in a GPU instance.
@@ -440,10 +420,6 @@ fn yes() -> bool {
 
 fn one() -> u32 {
     1
-}
-
-fn seven() -> u32 {
-    7
 }
 
 fn compute() -> Vec<Kind> {

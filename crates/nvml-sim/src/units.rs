@@ -12,6 +12,10 @@ pub struct Micros(pub i64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bytes(pub u64);
 
+/// Electrical power, in milliwatts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Milliwatts(pub u64);
+
 const DURATION_UNITS: &[(&str, f64)] =
     &[("us", 1.0), ("ms", 1e3), ("s", 1e6), ("m", 60e6), ("h", 3600e6), ("d", 86_400e6)];
 const SIZE_UNITS: &[(&str, f64)] = &[
@@ -21,6 +25,9 @@ const SIZE_UNITS: &[(&str, f64)] = &[
     ("GiB", 1_073_741_824.0),
     ("TiB", 1_099_511_627_776.0),
 ];
+const POWER_UNITS: &[(&str, f64)] = &[("mW", 1.0), ("W", 1e3), ("kW", 1e6)];
+/// NVML's figures of power are 32 bits of milliwatts.
+const STRONGEST: f64 = 4e9;
 /// A century: enough for every scenario, and far from overflow when moments are added.
 const LONGEST: f64 = 100.0 * 365.25 * 86_400e6;
 /// Above every card, and below the first integer that `f64` cannot hold.
@@ -58,6 +65,21 @@ impl Bytes {
 
     fn from_f64(bytes: f64) -> Option<Self> {
         (0.0..LARGEST).contains(&bytes).then(|| Self(bytes.round() as u64))
+    }
+}
+
+impl Milliwatts {
+    /// From `"60W"`, `"0.7kW"`, `"1500mW"`; a bare number is watts.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (number, unit) = split(text);
+        let unit = if unit.is_empty() { "W" } else { unit };
+        scale(number, unit, POWER_UNITS)
+            .and_then(Self::from_f64)
+            .ok_or_else(|| format!("`{text}` is not a power such as 60W, 0.7kW or a number of watts"))
+    }
+
+    fn from_f64(milliwatts: f64) -> Option<Self> {
+        (0.0..=STRONGEST).contains(&milliwatts).then(|| Self(milliwatts.round() as u64))
     }
 }
 
@@ -120,6 +142,18 @@ impl<'de> Deserialize<'de> for Bytes {
         deserializer.deserialize_any(Reader {
             expecting: "a size such as 80GiB or 500MiB",
             number: |bytes| Self::from_f64(bytes).ok_or_else(|| format!("{bytes} is not a number of bytes")),
+            text: Self::parse,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Milliwatts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader {
+            expecting: "a power such as 60W",
+            number: |watts| {
+                Self::from_f64(watts * 1e3).ok_or_else(|| format!("{watts} is not a number of watts"))
+            },
             text: Self::parse,
         })
     }
@@ -201,6 +235,21 @@ mod schema {
         }
     }
 
+    impl JsonSchema for super::Milliwatts {
+        fn schema_name() -> Cow<'static, str> {
+            "Watts".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "type": ["string", "number"],
+                "pattern": r"^\s*[0-9]*\.?[0-9]+\s*(mW|W|kW)?$",
+                "minimum": 0,
+                "description": "A power: 60W, 0.7kW; a bare number is watts."
+            })
+        }
+    }
+
     impl JsonSchema for super::Memory {
         fn schema_name() -> Cow<'static, str> {
             "Memory".into()
@@ -256,6 +305,18 @@ mod tests {
         }
         for text in ["", "GiB", "80GB", "-1GiB", "80gib", "9999999TiB"] {
             assert!(Bytes::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn powers() {
+        for (text, milliwatts) in
+            [("60W", 60_000), ("0.7kW", 700_000), ("1500mW", 1500), ("7", 7000), ("0W", 0)]
+        {
+            assert_eq!(Milliwatts::parse(text), Ok(Milliwatts(milliwatts)), "{text}");
+        }
+        for text in ["", "W", "60w", "-1W", "5MW", "5000kW"] {
+            assert!(Milliwatts::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -30,7 +30,7 @@ fn all_load_and_make_a_proc_tree() {
         }
         seen += 1;
     }
-    assert!(seen >= 6);
+    assert!(seen >= 9);
 }
 
 #[test]
@@ -82,9 +82,13 @@ fn the_demo_is_plausible() {
 }
 
 #[test]
-fn the_example_of_the_documentation() {
+fn the_examples_of_the_documentation() {
     let text = std::fs::read_to_string(folder().join("../../docs/scenario.md")).unwrap();
-    let (_, rest) = text.split_once("```yaml\n").unwrap();
-    let (example, _) = rest.split_once("```").unwrap();
-    assert_eq!(Scenario::parse(example).unwrap().processes[0].devices.len(), 2);
+    let examples: Vec<Scenario> = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| Scenario::parse(rest.split_once("```").unwrap().0).unwrap())
+        .collect();
+    assert_eq!(examples[0].processes[0].devices.len(), 2);
+    assert_eq!(examples[1].driver_events.len(), 3);
 }

@@ -99,6 +99,11 @@ impl<T> Out<T> {
         Self(self.0.wrapping_add(index))
     }
 
+    /// An array of so many entries as one of another type, and how many of those lie within it.
+    pub(super) fn reinterpret<U>(self, count: usize) -> (Out<U>, usize) {
+        (Out(self.0.cast()), count.saturating_mul(size_of::<T>()) / size_of::<U>().max(1))
+    }
+
     /// A field.
     ///
     /// # Safety

@@ -14,7 +14,11 @@ const MULTIPROCESSORS_PER_SLICE: u32 = 16;
 export! {
     /// MIG mode, now and after the next reset, which are the same here.
     fn nvmlDeviceGetMigMode(device: nvmlDevice_t, current: *mut c_uint, pending: *mut c_uint) |call| {
-        let on = u32::from(call.gpu(call.parent(device)?).mig.is_some());
+        let gpu = call.gpu(call.parent(device)?);
+        if !gpu.mig_capable {
+            return Err(Code::NOT_SUPPORTED);
+        }
+        let on = u32::from(gpu.mig.is_some());
         pending.required()?;
         current.put(on)?;
         pending.put(on)

@@ -1,12 +1,13 @@
-//! The three lists of processes, in the three layouts that they have had.
+//! The three lists of processes, in the three layouts that they have had, and in one that was a mistake.
 #![allow(unsafe_code, reason = "the C ABI")]
 
-use std::ffi::c_uint;
+use std::ffi::{c_uint, c_ulonglong};
 
 use nvml_wrapper_sys::bindings::{nvmlDevice_st, nvmlDevice_t, nvmlProcessInfo_v1_t, nvmlProcessInfo_v2_t};
 
 use super::ffi::Out;
 use super::{Answer, Call, export};
+use crate::branch::Branch;
 use crate::code::Code;
 use crate::engine::{Context, Device};
 use crate::scenario::{Instance, Kind};
@@ -15,17 +16,39 @@ use crate::scenario::{Instance, Kind};
 const NO_INSTANCE: Instance = Instance { gpu_instance: u32::MAX, compute_instance: u32::MAX };
 
 /// A layout.
-trait Record {
+trait Record: Sized {
+    /// Whether the early drivers of R535 wrote something else in its place.
+    const MISTAKEN: bool;
+
     fn new(pid: u32, memory: u64, instance: Instance) -> Self;
 }
 
+/// What drivers before 535.98 wrote where callers expect [`nvmlProcessInfo_v2_t`]: the same, and 8 bytes more.
+#[repr(C)]
+struct LongRecord {
+    record: nvmlProcessInfo_v2_t,
+    protected_memory: c_ulonglong,
+}
+
+impl Record for LongRecord {
+    const MISTAKEN: bool = false;
+
+    fn new(pid: u32, memory: u64, instance: Instance) -> Self {
+        Self { record: Record::new(pid, memory, instance), protected_memory: 0 }
+    }
+}
+
 impl Record for nvmlProcessInfo_v1_t {
+    const MISTAKEN: bool = false;
+
     fn new(pid: u32, memory: u64, _: Instance) -> Self {
         Self { pid, usedGpuMemory: memory }
     }
 }
 
 impl Record for nvmlProcessInfo_v2_t {
+    const MISTAKEN: bool = true;
+
     fn new(pid: u32, memory: u64, instance: Instance) -> Self {
         let Instance { gpu_instance, compute_instance } = instance;
         Self { pid, usedGpuMemory: memory, gpuInstanceId: gpu_instance, computeInstanceId: compute_instance }
@@ -60,6 +83,11 @@ impl Call {
         }
         if infos.is_null() || room < needed {
             return Err(Code::INSUFFICIENT_SIZE);
+        }
+        if T::MISTAKEN && scenario.driver.branch == Some(Branch::R535Early) {
+            // The real ones went on over the end of the caller's buffer; here only what fits is written.
+            let (long, fitting) = infos.reinterpret::<LongRecord>(room as usize);
+            return long.put_all(listed().flat_map(|context| records(context, now)).take(fitting));
         }
         infos.put_all(listed().flat_map(|context| records(context, now)))
     }

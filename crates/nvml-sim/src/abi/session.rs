@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::Target;
 use super::gpm::Reading;
+use super::switches::Switches;
 use crate::clock::Clock;
 use crate::code::Code;
-use crate::engine::Engine;
-use crate::scenario::Scenario;
+use crate::engine::{DriverState, Engine, Switch};
+use crate::scenario::{Scenario, ScenarioError};
 use crate::units::Micros;
 
 /// Marks a handle; no pointer looks like this, so that a client that follows one finds out.
@@ -26,6 +27,10 @@ pub(super) struct Session {
     calls: Option<PathBuf>,
     /// Which initialisation it is: handles do not outlive theirs.
     generation: u16,
+    /// How often the driver had changed when the library was initialised.
+    changes: usize,
+    /// Who switched accounting on or off.
+    switches: Switches,
     samples: Mutex<Samples>,
 }
 
@@ -56,7 +61,8 @@ pub(super) fn current() -> Option<Arc<Session>> {
     locked(&STATE).as_ref()?.session.clone()
 }
 
-/// One more reference; the first reads the environment and the scenario.
+/// One more reference; the first reads the environment and the scenario. Further ones ask nothing of the driver but
+/// that it is there.
 pub(super) fn init(function: &str) -> Result<(), Code> {
     let session = match current() {
         Some(session) => session,
@@ -65,6 +71,9 @@ pub(super) fn init(function: &str) -> Result<(), Code> {
             Code::DRIVER_NOT_LOADED
         })?),
     };
+    if !session.engine.scenario().driver_events.is_empty() && !session.driver().loaded {
+        return Err(Code::DRIVER_NOT_LOADED);
+    }
     // Without the lock: a fault can last.
     session.strike(function, None)?;
     let mut state = locked(&STATE);
@@ -103,7 +112,9 @@ fn complain(message: &str) {
 impl Session {
     fn open() -> Result<Self, String> {
         let path = file("NVML_SIM_SCENARIO").ok_or("NVML_SIM_SCENARIO names no scenario")?;
-        let scenario = Scenario::load(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let here = |error: ScenarioError| format!("{}: {error}", path.display());
+        let text = std::fs::read_to_string(&path).map_err(|error| here(error.into()))?;
+        let scenario = Scenario::parse(&text).map_err(here)?;
         let clock =
             Clock::new(file("NVML_SIM_CLOCK")).map_err(|message| format!("NVML_SIM_CLOCK: {message}"))?;
         let epoch_us = match std::env::var("NVML_SIM_EPOCH") {
@@ -113,13 +124,50 @@ impl Session {
             Err(_) => *FIRST_INIT.get_or_init(|| clock.now_us()),
         };
         let generation = locked(&STATE).as_ref().map_or(1, |state| state.generation.wrapping_add(1));
-        let (engine, calls) = (Engine::new(scenario), file("NVML_SIM_CALLS"));
-        Ok(Self { engine, epoch_us, clock, calls, generation, samples: Mutex::default() })
+        let engine = Engine::new(scenario);
+        let changes = engine.driver_at(clock.now_us() - epoch_us).changes;
+        Ok(Self {
+            engine,
+            epoch_us,
+            clock,
+            calls: file("NVML_SIM_CALLS"),
+            generation,
+            changes,
+            switches: Switches::of(&text, file("NVML_SIM_STATE")),
+            samples: Mutex::default(),
+        })
     }
 
     /// Microseconds since the anchor.
     pub(super) fn now(&self) -> i64 {
         self.clock.now_us() - self.epoch_us
+    }
+
+    /// The driver as it is.
+    fn driver(&self) -> DriverState<'_> {
+        self.engine.driver_at(self.now())
+    }
+
+    /// Whether the driver is still the one that the library was initialised with.
+    pub(super) fn attached(&self) -> Result<(), Code> {
+        if self.engine.scenario().driver_events.is_empty() {
+            return Ok(());
+        }
+        self.engine.client_at(self.changes, self.now())
+    }
+
+    /// Records that accounting of a GPU is switched on or off now.
+    pub(super) fn switch(&self, gpu: usize, on: bool) -> Result<(), Code> {
+        self.switches.add(gpu, self.clock.now_us(), on).map_err(|message| {
+            complain(&message);
+            Code::UNKNOWN
+        })
+    }
+
+    /// The switches of a GPU's accounting, in the order of time.
+    pub(super) fn switches(&self, gpu: usize) -> Vec<Switch> {
+        let all = self.switches.of_gpu(gpu).into_iter();
+        all.map(|(at_us, on)| Switch { at: at_us - self.epoch_us, on }).collect()
     }
 
     /// A moment as a time stamp of NVML.

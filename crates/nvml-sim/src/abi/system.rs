@@ -57,12 +57,12 @@ pub unsafe extern "C" fn nvmlErrorString(result: nvmlReturn_t) -> *const c_char 
 export! {
     /// Version of the driver.
     fn nvmlSystemGetDriverVersion(version: *mut c_char, length: c_uint) |call| {
-        version.put_text(length, call.session.engine.scenario().driver.version.as_bytes())
+        version.put_text(length, call.session.engine.driver_at(call.now()).version.as_bytes())
     }
 
     /// Version of NVML.
     fn nvmlSystemGetNVMLVersion(version: *mut c_char, length: c_uint) |call| {
-        version.put_text(length, call.session.engine.scenario().driver.nvml.as_bytes())
+        version.put_text(length, call.session.engine.nvml_version_at(call.now()).as_bytes())
     }
 
     /// Version of CUDA.

@@ -17,7 +17,8 @@ impl Call {
     /// The entries since a time stamp, and how many they are.
     fn samples(&self, device: Out<nvmlDevice_st>, last_seen: u64) -> Result<(Vec<Sample>, u32), Code> {
         let target = self.target(device)?;
-        if self.gpu(target).mig.is_some() {
+        let gpu = self.gpu(target);
+        if gpu.mig.is_some() || !gpu.process_utilization {
             return Err(Code::NOT_SUPPORTED);
         }
         let samples = self.session.engine.samples(target.gpu, self.session.moment(last_seen), self.now());

@@ -1,5 +1,7 @@
 //! Loads over time: piecewise constant, so that averages are exact.
 
+use std::ops::Range;
+
 use super::Context;
 use crate::scenario::DeviceUse;
 use crate::units::{Memory, Micros};
@@ -69,9 +71,9 @@ impl Load {
 /// What holds from a moment until the next segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
-    from: i64,
+    pub(super) from: i64,
     pub(super) memory: Memory,
-    load: Load,
+    pub(super) load: Load,
 }
 
 /// The steps of a use; there is at least one, and the first begins with the context.
@@ -106,17 +108,23 @@ fn index_at(segments: &[Segment], at: i64) -> usize {
 }
 
 impl Context {
+    /// The segments of a time, each with the part of it that it holds for.
+    pub(super) fn segments_within(&self, from: i64, to: i64) -> impl Iterator<Item = (Range<i64>, &Segment)> {
+        let (from, to) = (from.max(self.from), to.min(self.until));
+        let first = index_at(&self.segments, from);
+        (first..self.segments.len()).map_while(move |index| {
+            let segment = &self.segments[index];
+            let begin = segment.from.max(from);
+            let end = self.segments.get(index + 1).map_or(to, |next| next.from.min(to));
+            (begin < end).then_some((begin..end, segment))
+        })
+    }
+
     /// Percent times microseconds that each process used between two moments.
     pub fn integral(&self, from: i64, to: i64) -> Load {
-        let (from, to) = (from.max(self.from), to.min(self.until));
         let mut sum = Load::default();
-        let mut at = from;
-        let mut index = index_at(&self.segments, from);
-        while at < to {
-            let next = self.segments.get(index + 1).map_or(to, |segment| segment.from.min(to));
-            sum = sum.plus(self.segments[index].load.times((next - at) as f64));
-            at = next;
-            index += 1;
+        for (part, segment) in self.segments_within(from, to) {
+            sum = sum.plus(segment.load.times((part.end - part.start) as f64));
         }
         sum
     }

@@ -35,7 +35,7 @@ impl Engine {
         end - period..end
     }
 
-    fn period(&self) -> i64 {
+    pub(super) fn period(&self) -> i64 {
         self.scenario.utilization.period.0
     }
 

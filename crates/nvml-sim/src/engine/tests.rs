@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 use super::*;
+use crate::code::Code;
 use crate::scenario::ScenarioError;
 
 const SECOND: i64 = 1_000_000;
@@ -172,6 +173,30 @@ fn errors_name_the_place() {
         (format!("{base}faults: [{{ function: x, return: OOPS }}]"), "`OOPS` is not an NVML return code"),
         (format!("{base}faults: [{{ function: x, gpu: 3, hang: true }}]"), "faults[0].gpu"),
         ("version: 1\ngpus: [{ model: A, memory: 1GiB, pci: x }]".to_owned(), "gpus[0].pci"),
+        ("version: 1\ngpus: [{ memory: 1GiB }]".to_owned(), "gpus[0].model: is needed"),
+        ("version: 1\ngpus: [{ model: A }]".to_owned(), "gpus[0].memory: is needed"),
+        ("version: 1\ngpus: [{ profile: H900 }]".to_owned(), "H900"),
+        ("version: 1\ngpus: [{ profile: T4, mig: [] }]".to_owned(), "gpus[0].mig: the GPU is not capable"),
+        ("version: 1\ngpus: [{ profile: T4, power: { idle: 80W } }]".to_owned(), "gpus[0].power: `idle`"),
+        ("version: 1\ngpus: [{ profile: T4, power: { idle: 8V } }]".to_owned(), "`8V` is not a power"),
+        (
+            "version: 1\ngpus: [{ profile: A30, mig: [], accounting: { enabled: true } }]".to_owned(),
+            "gpus[0].accounting.enabled",
+        ),
+        (format!("{base}driver: {{ branch: R300 }}"), "R300"),
+        (format!("{base}driver_events: [{{ at: 1s }}]"), "driver_events[0]: needs either"),
+        (
+            format!("{base}driver_events: [{{ at: 1s, unloaded: true }}, {{ at: 2s, upgrade: a }}]"),
+            "driver_events[1]: the driver is unloaded",
+        ),
+        (
+            format!("{base}driver_events: [{{ at: 1s, unloaded: true, version: a }}]"),
+            "driver_events[0]: `version`",
+        ),
+        (
+            format!("{base}driver_events: [{{ at: 1s, upgrade: a }}, {{ at: 1s, upgrade: b }}]"),
+            "driver_events: must be in the order",
+        ),
         (MIG.replace("1g.10gb", "big"), "gpus[0].mig[3].profile"),
         (MIG.replace("from: 10s", "from: 9s"), "gpus[0].mig[3]"),
     ] {
@@ -179,6 +204,57 @@ fn errors_name_the_place() {
         assert!(message.contains(place), "{message} does not say {place}");
         assert!(!message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn a_changed_driver_and_its_clients() {
+    let engine = engine(
+        "version: 1\ngpus: []\ndriver_events: [{ at: 1s, upgrade: '1.2' }, { at: 2s, unloaded: true }, \
+         { at: 3s, unloaded: false }]",
+    );
+    let state = |at| {
+        let state = engine.driver_at(at);
+        (state.loaded, state.since, state.version, state.changes)
+    };
+    assert_eq!(state(SECOND - 1), (true, None, "550.54.15", 0));
+    assert_eq!(state(SECOND), (true, Some(SECOND), "1.2", 1));
+    assert_eq!(state(2 * SECOND), (false, Some(SECOND), "1.2", 2));
+    assert_eq!(state(3 * SECOND), (true, Some(3 * SECOND), "1.2", 3));
+    assert_eq!(engine.nvml_version_at(3 * SECOND), "12.1.2");
+    assert_eq!(engine.client_at(0, SECOND), Err(Code::LIB_RM_VERSION_MISMATCH));
+    assert_eq!(engine.client_at(0, 3 * SECOND), Err(Code::UNINITIALIZED));
+    assert_eq!(engine.client_at(1, SECOND), Ok(()));
+    // Time that is set back undoes what has not happened yet.
+    assert_eq!(engine.client_at(3, 0), Ok(()));
+}
+
+#[test]
+fn energy_is_an_exact_integral() {
+    let power = "power: { idle: 50W, busy: 150W, report: energy }";
+    let engine = engine(
+        &format!("version: 1\ngpus: [{{ model: A, memory: 1GiB, {power} }}]\nprocesses:\n{TWO}")
+            .replace("sm: 10,", "sm: 33.3,")
+            .replace("memory: 2GiB", "memory: 1"),
+    );
+    // 80 % for 100 ms, then capped at 100 % to 1 s, then 86.6 % to 3 s, then 20 %.
+    assert_eq!(engine.energy(0, 100_000), 13_000);
+    assert_eq!(engine.energy(0, SECOND), 13_000 + 135_000);
+    assert_eq!(engine.energy(0, 3 * SECOND), 148_000 + 273_200);
+    assert_eq!(engine.power(0, 2 * SECOND, 4 * SECOND), 103_300);
+    assert_eq!(engine.power(0, SECOND, SECOND), 136_600);
+    assert_eq!(engine.power(0, -SECOND, 0), 50_000);
+    assert_eq!(engine.energy(0, -SECOND), 0);
+}
+
+#[test]
+fn ten_thousand_are_accounted_quickly() {
+    let processes = "  - { pid: 100, count: 10000, name: a, end: 1s, devices: [{ gpu: 0 }] }";
+    let engine = plain("ring", processes);
+    let start = std::time::Instant::now();
+    let pids = engine.accounted(0, i64::MIN, SECOND);
+    assert_eq!((pids.len(), pids[0], pids[3999]), (4000, 6100, 10_099));
+    assert!(engine.account(0, 6099, i64::MIN, SECOND).is_none());
+    assert!(start.elapsed().as_millis() < 50, "{:?}", start.elapsed());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 
-use super::{DeviceUse, Fault, Gpu, Mig, Process, Scenario, ScenarioError, name_bytes};
+use super::{DeviceUse, DriverEvent, Fault, Gpu, Mig, Process, Scenario, ScenarioError, name_bytes};
 use crate::units::Micros;
 
 /// More would only be a typing error, and the pids would not fit.
@@ -24,6 +24,7 @@ pub(super) fn check(scenario: &Scenario) -> Check {
         || "utilization.keep".to_owned(),
         "must not be less than the period",
     )?;
+    check_events(&scenario.driver_events)?;
     check_gpus(&scenario.gpus)?;
     for (at, process) in scenario.processes.iter().enumerate() {
         let place = format!("processes[{at}]");
@@ -40,6 +41,28 @@ pub(super) fn check(scenario: &Scenario) -> Check {
     Ok(())
 }
 
+/// The driver is loaded at first; it goes and comes by turns, and is replaced only while it is there.
+fn check_events(events: &[DriverEvent]) -> Check {
+    let mut loaded = true;
+    ensure(
+        events.is_sorted_by(|one, next| one.at < next.at),
+        || "driver_events".to_owned(),
+        "must be in the order of time",
+    )?;
+    for (at, event) in events.iter().enumerate() {
+        let place = || format!("driver_events[{at}]");
+        let one = event.unloaded.is_some() != event.upgrade.is_some();
+        ensure(one, place, "needs either `unloaded` or `upgrade`")?;
+        let named = event.version.is_none() || event.unloaded == Some(false);
+        ensure(named, place, "`version` goes with `unloaded: false`")?;
+        let fits = if event.unloaded == Some(false) { !loaded } else { loaded };
+        let state = if loaded { "loaded" } else { "unloaded" };
+        ensure(fits, place, format!("the driver is {state} at that moment"))?;
+        loaded = event.unloaded != Some(true);
+    }
+    Ok(())
+}
+
 fn check_gpus(gpus: &[Gpu]) -> Check {
     let mut uuids = HashSet::new();
     let mut buses = HashSet::new();
@@ -47,14 +70,22 @@ fn check_gpus(gpus: &[Gpu]) -> Check {
     for (at, gpu) in gpus.iter().enumerate() {
         let place = format!("gpus[{at}]");
         let here = |key: &str| format!("{place}.{key}");
+        ensure(!gpu.model.is_empty(), || here("model"), "is needed, or a `profile`")?;
         ensure(uuids.insert(gpu.uuid.as_str()), || here("uuid"), format!("`{}` occurs twice", gpu.uuid))?;
         let bus = crate::engine::parse_bus_id(&gpu.pci);
         let message = format!("`{}` is not a bus id such as 00000000:1B:00.0", gpu.pci);
         ensure(bus.is_some(), || here("pci"), message)?;
         ensure(buses.insert(bus), || here("pci"), format!("`{}` occurs twice", gpu.pci))?;
-        ensure(gpu.memory.0 > 0, || here("memory"), "must not be 0")?;
+        ensure(gpu.memory.0 > 0, || here("memory"), "is needed, or a `profile`, and must not be 0")?;
         ensure(gpu.reserved <= gpu.memory, || here("reserved"), "is more than the memory")?;
         ensure((1..=64).contains(&gpu.slices), || here("slices"), "must be 1 to 64")?;
+        ensure(gpu.mig_capable || gpu.mig.is_none(), || here("mig"), "the GPU is not capable of MIG")?;
+        ensure(gpu.power.idle <= gpu.power.busy, || here("power"), "`idle` is more than `busy`")?;
+        let accounting = gpu.accounting;
+        ensure(accounting.buffer > 0, || here("accounting.buffer"), "must not be 0")?;
+        let possible = accounting.supported && gpu.mig.is_none();
+        let message = "is not possible: the GPU does not support it, or is in MIG mode";
+        ensure(possible || !accounting.enabled, || here("accounting.enabled"), message)?;
         let migs = gpu.mig.as_deref().unwrap_or_default();
         for (position, mig) in migs.iter().enumerate() {
             ensure(uuids.insert(&mig.uuid), || here(&format!("mig[{position}].uuid")), "occurs twice")?;

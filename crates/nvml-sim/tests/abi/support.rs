@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::{CStr, c_char, c_uint};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,6 +22,7 @@ pub(crate) mod codes {
     pub(crate) const NOT_FOUND: u32 = Code::NOT_FOUND.0;
     pub(crate) const INSUFFICIENT_SIZE: u32 = Code::INSUFFICIENT_SIZE.0;
     pub(crate) const DRIVER_NOT_LOADED: u32 = Code::DRIVER_NOT_LOADED.0;
+    pub(crate) const LIB_RM_VERSION_MISMATCH: u32 = Code::LIB_RM_VERSION_MISMATCH.0;
     pub(crate) const GPU_IS_LOST: u32 = Code::GPU_IS_LOST.0;
     pub(crate) const ARGUMENT_VERSION_MISMATCH: u32 = Code::ARGUMENT_VERSION_MISMATCH.0;
 }
@@ -40,8 +41,9 @@ impl Driver {
     pub(crate) fn start(scenario: &str) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
-        let variables = [("SCENARIO", "scenario.yaml"), ("CLOCK", "clock"), ("CALLS", "calls")];
-        for (variable, file) in variables {
+        let files =
+            [("SCENARIO", "scenario.yaml"), ("CLOCK", "clock"), ("CALLS", "calls"), ("STATE", "state")];
+        for (variable, file) in files {
             // SAFETY: `ALONE` keeps every other reader and writer of the environment away.
             unsafe { std::env::set_var(format!("NVML_SIM_{variable}"), folder.path().join(file)) };
         }
@@ -58,8 +60,13 @@ impl Driver {
 
     /// The library once more, for another thread.
     pub(crate) fn library() -> NvmlLib {
+        Self::load(&path())
+    }
+
+    /// A library at another place.
+    pub(crate) fn load(path: &Path) -> NvmlLib {
         // SAFETY: our own library, which does nothing when loaded.
-        unsafe { NvmlLib::new(library()) }.unwrap()
+        unsafe { NvmlLib::new(path) }.unwrap()
     }
 
     /// Moves the clock, in microseconds since the anchor.
@@ -69,6 +76,11 @@ impl Driver {
 
     pub(crate) fn write_scenario(&self, text: &str) {
         std::fs::write(self.folder.path().join("scenario.yaml"), text).unwrap();
+    }
+
+    /// A file or folder of the test's own.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     pub(crate) fn calls(&self) -> String {
@@ -107,7 +119,7 @@ impl Drop for Driver {
 }
 
 /// The cdylib lies beside the folder of the test's own executable, or in it.
-fn library() -> PathBuf {
+pub(crate) fn path() -> PathBuf {
     let executable = std::env::current_exe().unwrap();
     let folders = executable.ancestors().skip(1).take(2);
     let mut candidates = folders.map(|folder| folder.join("libnvml_sim.so"));

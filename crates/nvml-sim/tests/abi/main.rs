@@ -1,6 +1,10 @@
 //! The C ABI through dlopen, as a client meets it.
 #![allow(unsafe_code, reason = "the C ABI is what is tested")]
 
+mod accounting;
+mod branches;
+mod life;
+mod power;
 mod support;
 
 use std::ffi::{CStr, c_uint};
