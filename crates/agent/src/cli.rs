@@ -3,6 +3,7 @@
 use crate::config::parse_duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gpu_session_core::select::Selector;
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,6 +73,10 @@ pub struct CommonArgs {
     /// The driver's library [default: libnvidia-ml.so.1]
     #[arg(long, value_name = "PATH", env = "GPU_SESSION_MONITOR_NVML_LIBRARY")]
     pub nvml_library: Option<PathBuf>,
+    /// Accounting mode of the driver, which records every process that ended: `leave` reads it where it is on,
+    /// `enable` turns it on (needs root, for all users of the GPU, until the driver is unloaded) [default: leave]
+    #[arg(long, value_name = "MODE", value_enum, env = "GPU_SESSION_MONITOR_NVML_ACCOUNTING")]
+    pub nvml_accounting: Option<AccountingMode>,
     /// The /proc of the host [default: /proc]
     #[arg(long, value_name = "DIR", env = "GPU_SESSION_MONITOR_PROC_ROOT")]
     pub proc_root: Option<PathBuf>,
@@ -81,6 +86,9 @@ pub struct CommonArgs {
     /// Sums by device and user that are kept; further users share the account _other [default: 5000]
     #[arg(long, value_name = "N", env = "GPU_SESSION_MONITOR_USERS_LIMIT")]
     pub users_limit: Option<usize>,
+    /// The DCGM exporter's metrics, for what NVML has none of: http://127.0.0.1:9400/metrics [default: not asked]
+    #[arg(long, value_name = "URL", env = "GPU_SESSION_MONITOR_DCGM_URL", hide_env_values = true)]
+    pub dcgm_url: Option<String>,
     /// The textfile [default: /var/lib/node_exporter/textfile_collector/gpu_sessions.prom]
     #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_TEXTFILE")]
     pub textfile: Option<PathBuf>,
@@ -191,6 +199,16 @@ pub struct DemoArgs {
     /// The folder of the demo, which it makes for itself
     #[arg(long, hide = true)]
     pub stage: Option<PathBuf>,
+}
+
+/// What to do about the driver's accounting mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountingMode {
+    /// Read it where it is on
+    Leave,
+    /// Turn it on
+    Enable,
 }
 
 /// Format of metrics.

@@ -1,5 +1,6 @@
 //! The configuration file: YAML, every key optional, unknown keys refused.
 
+use crate::cli::AccountingMode;
 use gpu_session_core::select::Selector;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub struct Config {
     pub proc: Proc,
     /// `users:`
     pub users: Users,
+    /// `dcgm:`
+    pub dcgm: Dcgm,
     /// `textfile:`
     pub textfile: Option<PathBuf>,
     /// `state:`
@@ -45,6 +48,8 @@ pub struct Config {
 pub struct Nvml {
     /// `nvml.library`
     pub library: Option<PathBuf>,
+    /// `nvml.accounting`
+    pub accounting: Option<AccountingMode>,
 }
 
 /// `proc:`
@@ -63,6 +68,14 @@ pub struct Users {
     pub passwd: Option<PathBuf>,
     /// `users.limit`
     pub limit: Option<usize>,
+}
+
+/// `dcgm:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dcgm {
+    /// `dcgm.url`; checked with the other settings, for an error here would show the line with its secrets.
+    pub url: Option<String>,
 }
 
 /// `state:`
@@ -157,9 +170,9 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let text = "nvml: {library: /a}\nproc: {root: /b}\nusers: {passwd: /c, limit: 7}\ntextfile: /d\n\
+        let text = "nvml: {library: /a, accounting: enable}\nproc: {root: /b}\nusers: {passwd: /c, limit: 7}\ntextfile: /d\n\
             state: {dir: /e}\nwindow: 500ms\ntimeout: 2m\ngpu: {count: 4, devices: [0, \"1\", GPU-x, 0_1_0]}\n\
-            node: n\nlabels: {rack: r1}\nsessions: {limit: 5}\n";
+            node: n\nlabels: {rack: r1}\nsessions: {limit: 5}\ndcgm: {url: \"http://x:9400/metrics\"}\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.window, Some(Duration::from_millis(500)));
         assert_eq!(config.timeout, Some(Duration::from_secs(120)));
@@ -169,6 +182,7 @@ mod tests {
             (Some(4), Some(5), Some(7))
         );
         assert_eq!(config.labels["rack"], "r1");
+        assert_eq!(config.dcgm.url.as_deref(), Some("http://x:9400/metrics"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use gpu_session_core::sample::Sample;
 use gpu_session_core::snapshot::Snapshot;
 use gpu_session_core::state::State;
 use gpu_session_sources::clock::Clock;
-use gpu_session_sources::nvml::{GuardedNvml, Nvml};
+use gpu_session_sources::dcgm::Dcgm;
+use gpu_session_sources::nvml::{GuardedNvml, Nvml, Options};
 use gpu_session_sources::proc::Proc;
 use gpu_session_sources::users::Users;
 use gpu_session_sources::{Source, read_all};
@@ -32,15 +33,23 @@ pub fn monitor(settings: &Settings) -> Monitor {
 
 /// All sources, in the order in which they need each other. A new source is one line here.
 fn sources(settings: &Settings) -> std::io::Result<Vec<Box<dyn Source + Send>>> {
-    let (library, selection) = (settings.nvml_library.clone(), settings.selection.clone());
+    let options = Options {
+        library: settings.nvml_library.clone(),
+        selection: settings.selection.clone(),
+        enable_accounting: settings.enable_accounting,
+    };
     let clock = settings.clock.clone();
-    let make = move || Nvml::new(&library, selection.clone(), clock.clone());
+    let make = move || Nvml::new(options.clone(), clock.clone());
     let nvml = GuardedNvml::start(make, settings.timeout, settings.clock.clone())?;
-    Ok(vec![
+    let dcgm = settings.dcgm_url.clone().map(|url| Dcgm::new(url, settings.selection.clone()));
+    let mut all: Vec<Box<dyn Source + Send>> = vec![
         Box::new(nvml),
         Box::new(Proc::new(&settings.proc_root, settings.clock.clone())),
         Box::new(Users::new(settings.passwd.clone())),
-    ])
+    ];
+    // Last: a slow exporter must not come between the driver's lists and /proc.
+    all.extend(dcgm.map(|dcgm| Box::new(dcgm) as Box<dyn Source + Send>));
+    Ok(all)
 }
 
 impl Pipeline {

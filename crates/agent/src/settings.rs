@@ -1,12 +1,13 @@
 //! Settings: flags and environment over the file over the defaults.
 
-use crate::cli::CommonArgs;
+use crate::cli::{AccountingMode, CommonArgs};
 use crate::config::Config;
 use crate::exit::Failure;
 use anyhow::Context as _;
 use gpu_session_core::metrics::Labels;
 use gpu_session_core::select::Selection;
 use gpu_session_sources::clock::Clock;
+use gpu_session_sources::dcgm::ExporterUrl;
 use gpu_session_sources::nvml;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,10 +24,14 @@ pub const OTHER_KEYS: [(&str, &str); 3] = [("device", "gpu.devices"), ("label", 
 pub struct Settings {
     /// The driver's library.
     pub nvml_library: PathBuf,
+    /// Turn the driver's accounting mode on.
+    pub enable_accounting: bool,
     /// The host's /proc.
     pub proc_root: PathBuf,
     /// The host's passwd file; `None` where only a container's own is to be had.
     pub passwd: Option<PathBuf>,
+    /// The DCGM exporter's metrics; `None` where it is not asked.
+    pub dcgm_url: Option<ExporterUrl>,
     /// The textfile.
     pub textfile: PathBuf,
     /// Folder of what survives.
@@ -68,7 +73,9 @@ impl Settings {
         Ok(Self {
             nvml_library: pick(&args.nvml_library, file.nvml.library)
                 .unwrap_or_else(|| nvml::DEFAULT_LIBRARY.into()),
+            enable_accounting: args.nvml_accounting.or(file.nvml.accounting) == Some(AccountingMode::Enable),
             passwd: pick(&args.users_passwd, file.users.passwd).or_else(own_passwd),
+            dcgm_url: exporter(args.dcgm_url.clone().or(file.dcgm.url))?,
             proc_root,
             textfile: pick(&args.textfile, file.textfile).unwrap_or_else(|| DEFAULT_TEXTFILE.into()),
             state_dir: pick(&args.state_dir, file.state.dir).unwrap_or_else(default_state_dir),
@@ -82,6 +89,10 @@ impl Settings {
             clock,
         })
     }
+}
+
+fn exporter(url: Option<String>) -> Result<Option<ExporterUrl>, Failure> {
+    url.map(|url| url.parse()).transpose().context("dcgm.url").map_err(Failure::usage)
 }
 
 fn check_range(key: &str, value: Option<Duration>, least: Duration, most: Duration) -> Result<(), Failure> {

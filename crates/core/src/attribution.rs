@@ -28,11 +28,15 @@ pub struct Attribution {
     pub unattributed: Option<Arc<str>>,
 }
 
+/// Attribution where nothing says whose it is, for a reason from a small fixed set.
+pub fn unknown(reason: &str) -> Attribution {
+    Attribution { unattributed: Some(reason.into()), ..Attribution::default() }
+}
+
 /// Attributes a process by what /proc says of it and the names of the host's users.
 ///
 /// A containerised process has no Unix user: its uid means something in its image only.
 pub fn attribute(process: &Process, users: &BTreeMap<u32, Arc<str>>) -> Attribution {
-    let unknown = |reason: &str| Attribution { unattributed: Some(reason.into()), ..Attribution::default() };
     let Some(cgroup) = &process.cgroup else {
         return unknown("process_unreadable");
     };

@@ -35,12 +35,14 @@ impl Monitor {
             let sessions = device.sessions.iter().filter(|(_, session)| session.is_live());
             sessions.filter_map(|(key, _)| Some((key.pid, key.start_ticks?))).collect::<Vec<_>>()
         };
+        let accounted = state.devices.iter().filter(|(_, device)| !device.accounted.is_empty());
         let mps = state.devices.iter().filter(|(_, device)| device.mps);
         let listed = state.devices.iter().filter(|(_, device)| device.listed_us.is_some());
         Request {
             since_us,
             seen: listed.map(|(uuid, _)| Arc::clone(uuid)).collect(),
             known: state.devices.values().flat_map(live).collect(),
+            accounted: accounted.map(|(uuid, device)| (Arc::clone(uuid), device.accounted.clone())).collect(),
             mps: mps.map(|(uuid, _)| Arc::clone(uuid)).collect(),
         }
     }

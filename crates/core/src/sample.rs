@@ -39,7 +39,7 @@ pub struct Sample {
 /// How one source fared in one sample.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceHealth {
-    /// Name of the source: `nvml`, `proc`, `users`.
+    /// Name of the source: `nvml`, `proc`, `users`, `dcgm`.
     pub source: Arc<str>,
     /// Whether everything that was asked of it was answered.
     pub up: bool,
@@ -110,6 +110,35 @@ pub struct Device {
     pub mps: bool,
     /// Use by process.
     pub activity: Activity,
+    /// Accounting mode's records; `None` where it is off or the device has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounting: Option<Accounting>,
+}
+
+/// What accounting mode has of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounting {
+    /// Pids whose records the driver still has, new or not.
+    pub pids: BTreeSet<u32>,
+    /// Records of processes that are over and were not told before.
+    pub ended: Vec<AccountingRecord>,
+}
+
+/// A process that is over (`nvmlDeviceGetAccountingStats`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountingRecord {
+    /// Pid.
+    pub pid: u32,
+    /// When it began to use the device, Unix microseconds.
+    pub start_us: i64,
+    /// How long, microseconds.
+    pub duration_us: i64,
+    /// Percent of that time in which its kernels ran; `None` where not available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sm: Option<u32>,
+    /// Most memory that it held, bytes; `None` where not available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_memory_bytes: Option<u64>,
 }
 
 /// What does not change while a device exists.
@@ -145,7 +174,7 @@ pub struct DeviceUtilization {
     /// 0 to 1.
     pub ratio: f64,
     /// Where NVML measured over a known time (GPM), the length of that time in microseconds; `None` for
-    /// `nvmlDeviceGetUtilizationRates`, whose period the driver does not say.
+    /// `nvmlDeviceGetUtilizationRates` and the DCGM exporter, which do not say their period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_us: Option<i64>,
     /// Whether it may be given to the only process on the device: true for a MIG instance whose GPU
@@ -225,6 +254,8 @@ pub struct Request {
     pub known: BTreeMap<u32, u64>,
     /// Devices whose process lists were read before.
     pub seen: BTreeSet<Arc<str>>,
+    /// Pids whose accounting records were told before, by device UUID.
+    pub accounted: BTreeMap<Arc<str>, BTreeSet<u32>>,
     /// Devices on which MPS was seen: of those seen, only these are asked for its clients again.
     pub mps: BTreeSet<Arc<str>>,
 }

@@ -211,6 +211,7 @@ mod tests {
             memory_used_bytes: None,
             utilization: None,
             energy_millijoules: None,
+            accounting: None,
             processes: None,
             mps: false,
             activity: crate::sample::Activity::Failed,

@@ -39,6 +39,8 @@ pub struct DeviceView {
     pub memory_used_bytes: Option<u64>,
     /// Share of the time in which any kernel ran.
     pub utilization_ratio: Option<f64>,
+    /// Joules since the driver was loaded.
+    pub energy_joules: Option<f64>,
     /// Who is on it; `None` where that could not be read.
     pub occupancy: Option<Occupancy>,
 }
@@ -133,6 +135,7 @@ fn device_view(state: &State, sample: &Sample, device: &Device) -> DeviceView {
         facts: Arc::clone(&device.facts),
         memory_used_bytes: device.memory_used_bytes,
         utilization_ratio: device.utilization.map(|u| u.ratio),
+        energy_joules: device.energy_millijoules.map(|energy| energy as f64 / 1e3),
         occupancy: readable(sample, device).and(known).map(|known| occupancy(known.sessions.values())),
     }
 }

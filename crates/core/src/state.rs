@@ -5,7 +5,7 @@ use crate::attribution::Attribution;
 use crate::ids::{GpuLabel, ProcessKey};
 use crate::utilization::Cursor;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Version of the persisted form; another one is not read.
@@ -44,6 +44,9 @@ pub struct DeviceState {
     /// Whether MPS clients were listed, or its server runs.
     #[serde(default)]
     pub mps: bool,
+    /// Pids whose accounting records were told.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub accounted: BTreeSet<u32>,
     /// When the device was last there, Unix microseconds.
     pub present_us: i64,
     /// Seconds whose use could not be measured.
@@ -61,6 +64,7 @@ impl DeviceState {
             cursor: None,
             listed_us: None,
             mps: false,
+            accounted: BTreeSet::new(),
             present_us: 0,
             unobserved: None,
             sessions: BTreeMap::new(),
@@ -119,6 +123,28 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session of which nothing is known yet but whose it is, first seen at this time.
+    pub(crate) fn new(attribution: Attribution, process_start_us: Option<i64>, first_seen_us: i64) -> Self {
+        Self {
+            command: None,
+            uid: None,
+            attribution,
+            process_start_us,
+            first_seen_us,
+            last_seen_us: first_seen_us,
+            last_active_us: None,
+            ended_us: None,
+            memory_bytes: None,
+            shares: None,
+            device_share: None,
+            sm_seconds: None,
+            memory_byte_seconds: None,
+            dropped: false,
+            busy_us: [0.0; 4],
+            used: Used::default(),
+        }
+    }
+
     /// Share of the time in which its kernels ran, 0 to 1, over the last window.
     pub fn sm_share(&self) -> Option<f64> {
         self.shares.map(|shares| shares[0]).or(self.device_share)
@@ -270,20 +296,10 @@ mod tests {
         let session = Session {
             command: Some("python3".into()),
             uid: Some(1000),
-            attribution: Attribution::default(),
-            process_start_us: None,
-            first_seen_us: 1,
-            last_seen_us: 2,
-            last_active_us: None,
-            ended_us: None,
             memory_bytes: Some(3),
             shares: Some([0.1, 0.2, 0.3, 1.0 / 3.0]),
-            device_share: None,
             sm_seconds: Some(Counter { value: 0.1 + 0.2, born_us: 5 }),
-            memory_byte_seconds: None,
-            dropped: false,
-            busy_us: [0.0; 4],
-            used: Used::default(),
+            ..Session::new(Attribution::default(), None, 1)
         };
         let mut device = DeviceState::new(GpuLabel { gpu: 0, instance: Some((1, 0)) });
         device.sessions.insert(key, session);

@@ -3,7 +3,7 @@
 use crate::accounting::{Counter, Used};
 use crate::attribution::{self, Attribution};
 use crate::ids::{self, ProcessKey};
-use crate::sample::{Activity, Device, DeviceProcess, Process, Sample};
+use crate::sample::{AccountingRecord, Activity, Device, DeviceProcess, Process, Sample};
 use crate::state::{DeviceState, Session};
 use crate::utilization::{self, Integrated, MAX_GAP_US, Slice};
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ impl Observation<'_> {
             }
             None => self.credit_device_figure(state, ended, elapsed_us),
         }
+        self.account_unseen(state);
         state.label = self.device.facts.label;
         state.listed_us = Some(self.sample.monotonic_us);
         state.present_us = now;
@@ -105,28 +106,48 @@ impl Observation<'_> {
 
     fn begin(&self, key: &ProcessKey, process: &Process) -> Session {
         let (command, uid, attribution) = self.describe(key, process);
-        let now = self.sample.time_us;
-        Session {
-            command,
-            uid,
-            attribution,
-            process_start_us: self.sample.boot_us.zip(key.start_ticks).map(|(boot, ticks)| {
-                let hz = u128::from(self.sample.ticks_per_second.max(1));
-                boot.saturating_add((u128::from(ticks) * 1_000_000 / hz) as i64)
-            }),
-            first_seen_us: now,
-            last_seen_us: now,
-            last_active_us: None,
-            ended_us: None,
-            memory_bytes: None,
-            shares: None,
-            device_share: None,
-            sm_seconds: None,
-            memory_byte_seconds: None,
-            dropped: false,
-            busy_us: [0.0; 4],
-            used: Used::default(),
+        let start = self.sample.boot_us.zip(key.start_ticks).map(|(boot, ticks)| {
+            let hz = u128::from(self.sample.ticks_per_second.max(1));
+            boot.saturating_add((u128::from(ticks) * 1_000_000 / hz) as i64)
+        });
+        Session { command, uid, ..Session::new(attribution, start, self.sample.time_us) }
+    }
+
+    /// Sessions that came and went between two readings of the lists: accounting mode has them.
+    ///
+    /// What began before the last reading was listed there; at a first reading the past is nobody's.
+    fn account_unseen(&self, state: &mut DeviceState) {
+        let Some(accounting) = &self.device.accounting else { return };
+        let (now, told) = (self.sample.time_us, std::mem::take(&mut state.accounted));
+        state.accounted = told.into_iter().filter(|pid| accounting.pids.contains(pid)).collect();
+        state.accounted.extend(accounting.ended.iter().map(|record| record.pid));
+        let Some(listed) = state.listed_us else { return };
+        let since = now - (self.sample.monotonic_us - listed);
+        let listed_now = |pid: u32| self.listed.iter().any(|process| process.pid == pid);
+        for record in accounting.ended.iter().filter(|record| record.start_us > since) {
+            // One that ended while the driver was read is in the lists still.
+            if listed_now(record.pid) {
+                continue;
+            }
+            let end = record.start_us.saturating_add(record.duration_us).min(now);
+            let key = self.key_of_record(record);
+            let seconds =
+                record.sm.map(|sm| f64::from(sm) / 100.0 * (end - record.start_us).max(0) as f64 / 1e6);
+            let mut session =
+                Session::new(attribution::unknown("ended_unseen"), Some(record.start_us), record.start_us);
+            session.last_seen_us = end;
+            session.ended_us = Some(now);
+            session.used.sm_seconds = seconds;
+            state.sessions.insert(key, session);
         }
+    }
+
+    /// The driver names no start in ticks; its own start tells records of one pid apart.
+    fn key_of_record(&self, record: &AccountingRecord) -> ProcessKey {
+        let hz = i128::from(self.sample.ticks_per_second);
+        let since_boot = self.sample.boot_us.map(|boot| i128::from(record.start_us - boot));
+        let start_ticks = since_boot.and_then(|us| u64::try_from(us * hz / 1_000_000).ok());
+        self.key(record.pid, &Process { start_ticks, ..Process::default() })
     }
 
     /// Name, uid and owner: from /proc, or from the session of the same process on another device.
@@ -187,7 +208,8 @@ impl Observation<'_> {
             if figure.ratio > 0.0 {
                 session.last_active_us = Some(now);
             }
-            session.used.sm_seconds = Some(figure.ratio * measured_us as f64 / 1e6);
+            // A figure over a time that nobody states adds no seconds: that is not 0 seconds.
+            session.used.sm_seconds = figure.measured_us.map(|us| figure.ratio * us as f64 / 1e6);
         }
     }
 }

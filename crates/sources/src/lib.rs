@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod clock;
+pub mod dcgm;
 pub mod nvml;
 pub mod proc;
 pub mod users;

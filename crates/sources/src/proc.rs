@@ -277,6 +277,7 @@ mod tests {
             memory_used_bytes: None,
             utilization: None,
             energy_millijoules: None,
+            accounting: None,
             processes: Some(pids.iter().map(|pid| DeviceProcess { pid: *pid, memory_bytes: None }).collect()),
             mps: false,
             activity: Activity::Unsupported,

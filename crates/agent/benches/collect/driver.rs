@@ -86,6 +86,11 @@ fn gpu(lib: &sys::NvmlLib, index: c_uint) -> anyhow::Result<Gpu> {
         call!(lib, nvmlGpmQueryDeviceSupport(handle, &raw mut support));
         found.gpm = support.isSupportedDevice == 1;
     }
+    if !found.mig {
+        let mut mode = 0;
+        // SAFETY: as above. A GPU without the mode says so.
+        let _ = unsafe { lib.nvmlDeviceGetAccountingMode(handle, &raw mut mode) };
+    }
     Ok(found)
 }
 
@@ -135,6 +140,9 @@ fn read(lib: &sys::NvmlLib, gpu: &Gpu, since_us: u64, buffers: &mut Buffers) -> 
     memory(lib, gpu.handle)?;
     let mut rates = sys::nvmlUtilization_t { gpu: 0, memory: 0 };
     call!(lib, nvmlDeviceGetUtilizationRates(gpu.handle, &raw mut rates));
+    let mut energy = 0;
+    // SAFETY: as above. A GPU that does not measure its energy says so.
+    let _ = unsafe { lib.nvmlDeviceGetTotalEnergyConsumption(gpu.handle, &raw mut energy) };
     count = SAMPLES as c_uint;
     let samples = buffers.samples.as_mut_ptr();
     call!(lib, nvmlDeviceGetProcessUtilization(gpu.handle, samples, &raw mut count, since_us));

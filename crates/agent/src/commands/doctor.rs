@@ -26,6 +26,7 @@ pub(super) fn run(args: &CommonArgs) -> Result<Exit, Failure> {
         let name = match &*source.source {
             "nvml" => "driver",
             "proc" => "processes",
+            "dcgm" => "DCGM exporter",
             _ => "users",
         };
         let problems = source.errors.iter().map(|error| (name, Finding::Bad(error.message.clone())));
@@ -57,6 +58,9 @@ fn summary(name: &str, sample: &Sample, settings: &Settings) -> String {
             format!("{} answers, driver {version}", settings.nvml_library.display())
         }
         "processes" => format!("{} is the host's", settings.proc_root.display()),
+        "DCGM exporter" => settings.dcgm_url.as_ref().map_or_else(String::new, |url| {
+            format!("{url}: nothing wrong (asked only where NVML has no figure)")
+        }),
         _ => settings.passwd.as_ref().map_or_else(
             || "this is a container: users are shown as uid:<n> until users.passwd names the host's passwd file".to_owned(),
             |path| format!("names from {}", path.display()),

@@ -3,17 +3,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
+mod accounting;
 mod accuracy;
 mod captures;
 mod chain;
 mod cli;
 mod conservation;
+mod dcgm;
 mod demo;
 mod devices;
 mod faults;
 mod hostile;
 mod node;
 mod recovery;
+mod reliability;
 mod seed;
 mod state;
 mod textfile;

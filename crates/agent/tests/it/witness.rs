@@ -12,7 +12,7 @@ fn nvidia_ml_py_sees_what_the_scenarios_say() {
         .arg(workspace().join("tests/witness/witness.py"))
         .arg("--library-dir")
         .arg(driver().parent().unwrap());
-    for scenario in ["seed", "demo", "edges", "mig-224", "plain-64"] {
+    for scenario in ["seed", "demo", "edges", "mig-224", "plain-64", "profiles", "bad-day"] {
         command.arg(workspace().join(format!("testdata/scenarios/{scenario}.yaml")));
     }
     let output = command.output().unwrap();

@@ -8,6 +8,7 @@
 use super::buffer::{Buffer, Record};
 use super::code::{CallError, Code};
 use super::records;
+use gpu_session_core::sample::AccountingRecord;
 use nvml_wrapper_sys::bindings as sys;
 use std::ffi::{CStr, c_char, c_uint};
 use std::path::Path;
@@ -27,6 +28,7 @@ pub struct Api {
     list: Buffer<ProcessInfo>,
     list_v1: Buffer<sys::nvmlProcessInfo_v1_t>,
     samples: Buffer<UtilizationSample>,
+    pids: Buffer<u32>,
 }
 
 /// A device handle; valid until the library is shut down or, for a MIG instance, until the layout changes.
@@ -72,6 +74,9 @@ unsafe impl Record for sys::nvmlProcessInfo_v1_t {}
 // SAFETY: likewise.
 unsafe impl Record for UtilizationSample {}
 
+// SAFETY: an integer.
+unsafe impl Record for u32 {}
+
 /// A list that makes no sense, whichever way it is read.
 pub const IMPLAUSIBLE: Code = Code(u32::MAX);
 
@@ -92,13 +97,16 @@ macro_rules! symbol {
     };
 }
 
-/// Calls a symbol with arguments; the caller vouches for the pointers.
+/// Calls a symbol with arguments, FUNCTION_NOT_FOUND where this driver lacks it; the caller vouches for the
+/// pointers.
 macro_rules! call {
-    ($api:expr, $name:ident($($arg:expr),*)) => {{
-        let function = symbol!($api, $name);
-        // SAFETY: the signature is nvml.h's; pointers are to live locals or buffers of the stated size.
-        checked(stringify!($name), unsafe { function($($arg),*) })
-    }};
+    ($api:expr, $name:ident($($arg:expr),*)) => {
+        match &$api.lib.$name {
+            // SAFETY: the signature is nvml.h's; pointers are to live locals or buffers of the stated size.
+            Ok(function) => checked(stringify!($name), unsafe { function($($arg),*) }),
+            Err(_) => Err(CallError { function: stringify!($name), code: Code::FUNCTION_NOT_FOUND }),
+        }
+    };
 }
 
 fn checked(function: &'static str, code: sys::nvmlReturn_t) -> Answer<()> {
@@ -110,8 +118,8 @@ impl Api {
     pub fn load(path: &Path) -> Result<Answer<Self>, String> {
         // SAFETY: loading runs the library's constructors; the operator chose the library.
         let lib = unsafe { sys::NvmlLib::new(path) }.map_err(|e| e.to_string())?;
-        let (list, list_v1, samples) = Default::default();
-        let api = Self { lib, list, list_v1, samples };
+        let (list, list_v1, samples, pids) = Default::default();
+        let api = Self { lib, list, list_v1, samples, pids };
         Ok(api.init().map(|()| api))
     }
 
@@ -295,11 +303,58 @@ impl Api {
         call!(self, nvmlDeviceGetTotalEnergyConsumption(device.0, &raw mut energy)).map(|()| energy)
     }
 
+    /// `nvmlDeviceGetAccountingMode`; `None` where the device has no such mode.
+    pub fn accounting_enabled(&self, device: Handle) -> Answer<Option<bool>> {
+        let mut mode = 0;
+        match call!(self, nvmlDeviceGetAccountingMode(device.0, &raw mut mode)) {
+            Ok(()) => Ok(Some(mode == 1)),
+            Err(e) if e.is_unsupported() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// `nvmlDeviceSetAccountingMode`: turns it on, for all users of the device until the driver is unloaded.
+    pub fn enable_accounting(&self, device: Handle) -> Answer<()> {
+        call!(self, nvmlDeviceSetAccountingMode(device.0, 1))
+    }
+
+    /// `nvmlDeviceGetAccountingPids`: processes, running and over, that there are records of.
+    pub fn accounting_pids(&mut self, device: Handle) -> Answer<&[u32]> {
+        let function = symbol!(self, nvmlDeviceGetAccountingPids);
+        // SAFETY: the buffer has room for `count` pids.
+        self.pids.fill("nvmlDeviceGetAccountingPids", |count, buffer| unsafe {
+            function(device.0, count, buffer)
+        })?;
+        Ok(self.pids.records())
+    }
+
+    /// `nvmlDeviceGetAccountingStats`; `None` while the process runs, or where its record is gone already.
+    pub fn accounting_record(&self, device: Handle, pid: u32) -> Answer<Option<AccountingRecord>> {
+        // SAFETY: a C struct of integers; all zeroes is a value of it.
+        let mut stats: sys::nvmlAccountingStats_t = unsafe { std::mem::zeroed() };
+        match call!(self, nvmlDeviceGetAccountingStats(device.0, pid, &raw mut stats)) {
+            Ok(()) => {}
+            Err(e) if e.code == Code::NOT_FOUND => return Ok(None),
+            Err(e) => return Err(e),
+        }
+        let micros = |value: u64| i64::try_from(value).ok();
+        let record = || {
+            Some(AccountingRecord {
+                pid,
+                start_us: micros(stats.startTime)?,
+                duration_us: micros(stats.time.checked_mul(1000)?)?,
+                sm: Some(stats.gpuUtilization).filter(|percent| *percent <= 100),
+                max_memory_bytes: Some(stats.maxMemoryUsage).filter(|bytes| *bytes != NOT_AVAILABLE),
+            })
+        };
+        Ok(if stats.isRunning == 0 { record() } else { None })
+    }
+
     /// `nvmlGpmQueryDeviceSupport`.
     pub fn gpm_supported(&self, device: Handle) -> bool {
         let mut support = sys::nvmlGpmSupport_t { version: 1, isSupportedDevice: 0 };
-        let query = || call!(self, nvmlGpmQueryDeviceSupport(device.0, &raw mut support));
-        ({ query }()).is_ok() && support.isSupportedDevice == 1
+        let answer = call!(self, nvmlGpmQueryDeviceSupport(device.0, &raw mut support));
+        answer.is_ok() && support.isSupportedDevice == 1
     }
 
     /// `nvmlGpmSampleAlloc`.
@@ -344,7 +399,7 @@ impl Api {
 impl Drop for Api {
     fn drop(&mut self) {
         // Nothing to be done about a driver that does not want to be left.
-        let _ = (|| call!(self, nvmlShutdown()))();
+        let _ = call!(self, nvmlShutdown());
     }
 }
 

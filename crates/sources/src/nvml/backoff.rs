@@ -1,32 +1,40 @@
 //! When to try again what failed.
 
+use std::time::Duration;
+
 /// First wait.
 const FIRST_US: i64 = 1_000_000;
-/// Longest wait.
-const LONGEST_US: i64 = 60_000_000;
 
 /// Waits that double while something keeps failing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backoff {
-    delay_us: i64,
-    not_before_us: i64,
+    /// All in microseconds.
+    longest: i64,
+    delay: i64,
+    not_before: i64,
 }
 
 impl Backoff {
+    /// Waits of 1 s up to the longest.
+    pub(super) fn up_to(longest: Duration) -> Self {
+        let longest = i64::try_from(longest.as_micros()).unwrap_or(i64::MAX / 4);
+        Self { longest, delay: 0, not_before: 0 }
+    }
+
     /// Whether the wait is over. A clock that was set back ends it too.
     pub(super) fn is_over(&self, now_us: i64) -> bool {
-        now_us >= self.not_before_us || self.not_before_us - now_us > LONGEST_US
+        now_us >= self.not_before || self.not_before - now_us > self.longest
     }
 
     /// It failed: waits twice as long as the last time.
     pub(super) fn failed(&mut self, now_us: i64) {
-        self.delay_us = (self.delay_us * 2).clamp(FIRST_US, LONGEST_US);
-        self.not_before_us = now_us + self.delay_us;
+        self.delay = (self.delay * 2).clamp(FIRST_US, self.longest);
+        self.not_before = now_us + self.delay;
     }
 
     /// It went well.
     pub(super) fn succeeded(&mut self) {
-        *self = Self::default();
+        (self.delay, self.not_before) = (0, 0);
     }
 }
 
@@ -36,7 +44,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_minute_and_begin_anew_after_success() {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::up_to(Duration::from_secs(60));
         let mut now = 0;
         let mut waits = Vec::new();
         for _ in 0..9 {

@@ -15,8 +15,12 @@ use std::time::Duration;
 /// How long the end of the program waits for the driver to be shut down.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(1);
 
-/// Threads that may hang at once. Each holds a little memory for as long as the driver does not answer.
-const MOST_HANGING: usize = 3;
+/// Threads that may hang at once. Each holds some 50 KiB for as long as its call does not return, and some never do
+/// though the driver answers others.
+const MOST_HANGING: usize = 64;
+
+/// Longest time between two threads that try.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 enum Order {
     Prime,
@@ -94,7 +98,7 @@ impl GuardedNvml {
     ) -> std::io::Result<Self> {
         let make: Make = Arc::new(make);
         let worker = Worker::start(&make)?;
-        Ok(Self { make, worker, given_up: Vec::new(), limit, clock, backoff: Backoff::default() })
+        Ok(Self { make, worker, given_up: Vec::new(), limit, clock, backoff: Backoff::up_to(LONGEST_WAIT) })
     }
 
     fn ask(&mut self, order: Order) -> Result<Reply, SourceError> {

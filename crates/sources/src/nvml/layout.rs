@@ -1,10 +1,10 @@
 //! What devices there are: GPUs and MIG instances, read once per initialisation and layout.
 
+use super::Options;
 use super::api::{Api, Handle};
-use super::code::CallError;
+use super::code::{CallError, Code};
 use gpu_session_core::ids::GpuLabel;
 use gpu_session_core::sample::{DeviceFacts, GpuRef};
-use gpu_session_core::select::Selection;
 use std::sync::Arc;
 
 /// A physical GPU and the devices on it.
@@ -39,8 +39,21 @@ pub(super) struct MeasuredDevice {
     pub(super) handle: Handle,
     /// No other compute instance shares its GPU instance.
     pub(super) alone_in_gpu_instance: bool,
+    /// Accounting mode.
+    pub(super) accounting: AccountingMode,
     /// Bytes used when the total was read, for a reading that follows at once.
     pub(super) used_bytes: Option<u64>,
+}
+
+/// Accounting mode of a device.
+#[derive(Clone, Copy)]
+pub(super) enum AccountingMode {
+    /// Off, or not there.
+    Off,
+    /// On: records can be read.
+    On,
+    /// The operator asked for it, and it could not be turned on.
+    Denied(CallError),
 }
 
 /// What an index of `nvmlDeviceGetCount` is.
@@ -50,15 +63,15 @@ pub(super) enum Slot {
 }
 
 /// Reads the GPU at an index with its instances.
-pub(super) fn read_gpu(api: &Api, index: u32, selection: &Selection) -> Slot {
+pub(super) fn read_gpu(api: &Api, index: u32, options: &Options) -> Slot {
     let mut name = GpuRef { index, uuid: None, pci_bus_id: None };
-    match try_read(api, index, selection, &mut name) {
+    match try_read(api, index, options, &mut name) {
         Ok(gpu) => Slot::Gpu(gpu),
         Err(error) => Slot::Lost(name, error),
     }
 }
 
-fn try_read(api: &Api, index: u32, selection: &Selection, name: &mut GpuRef) -> Result<Gpu, CallError> {
+fn try_read(api: &Api, index: u32, options: &Options, name: &mut GpuRef) -> Result<Gpu, CallError> {
     let handle = api.handle(index)?;
     let uuid: Arc<str> = api.uuid(handle)?.into();
     name.uuid = Some(Arc::clone(&uuid));
@@ -82,9 +95,23 @@ fn try_read(api: &Api, index: u32, selection: &Selection, name: &mut GpuRef) -> 
     let empty = found.is_empty();
     let of_mig = found.iter().filter(|_| mig);
     let instance_uuids = of_mig.map(|device| Arc::clone(&device.facts.uuid)).collect();
-    let devices: Vec<_> = found.into_iter().filter(|device| selection.takes(&device.facts)).collect();
+    let mut devices: Vec<_> =
+        found.into_iter().filter(|device| options.selection.takes(&device.facts)).collect();
+    if options.enable_accounting {
+        devices.iter_mut().filter(|_| !mig).for_each(|device| enable_accounting(api, device));
+    }
     let gpm = mig && !devices.is_empty() && api.gpm_supported(handle);
     Ok(Gpu { name: name.clone(), handle, mig_mode, slices, instance_uuids, gpm, devices, empty })
+}
+
+/// Turns accounting on, as the operator asked.
+fn enable_accounting(api: &Api, device: &mut MeasuredDevice) {
+    if matches!(device.accounting, AccountingMode::Off) {
+        device.accounting = match api.enable_accounting(device.handle) {
+            Ok(()) => AccountingMode::On,
+            Err(e) => AccountingMode::Denied(e),
+        };
+    }
 }
 
 /// Whether the GPU's instances are others than when it was read. Handles can be used again; UUIDs are not.
@@ -108,9 +135,11 @@ pub(super) fn has_changed(api: &Api, gpu: &Gpu) -> Result<bool, CallError> {
 }
 
 fn whole(api: &Api, handle: Handle, mut facts: DeviceFacts) -> Result<MeasuredDevice, CallError> {
-    let (total, used_bytes) = optional(api.memory(handle))?.unzip();
+    let (total, used_bytes) = memory(api, handle)?;
     facts.memory_total_bytes = total;
-    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance: true, used_bytes })
+    let enabled = api.accounting_enabled(handle)? == Some(true);
+    let accounting = if enabled { AccountingMode::On } else { AccountingMode::Off };
+    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance: true, accounting, used_bytes })
 }
 
 /// The MIG instances of a GPU. Indices can have holes: the driver is asked for each up to its maximum.
@@ -141,7 +170,7 @@ fn instance(api: &Api, handle: Handle, gpu: &DeviceFacts, slices: u32) -> Result
     let profile =
         name.as_deref().and_then(|name| name.rsplit_once(" MIG ")).map(|(_, profile)| profile.into());
     let own_slices = optional(api.compute_slices(handle))?;
-    let (memory_total_bytes, used_bytes) = optional(api.memory(handle))?.unzip();
+    let (memory_total_bytes, used_bytes) = memory(api, handle)?;
     let facts = DeviceFacts {
         label: GpuLabel { gpu: gpu.label.gpu, instance: Some(ids) },
         uuid: api.uuid(handle)?.into(),
@@ -154,7 +183,18 @@ fn instance(api: &Api, handle: Handle, gpu: &DeviceFacts, slices: u32) -> Result
             .filter(|n| *n > 0 && slices > 0)
             .map(|n| f64::from(n) / f64::from(slices)),
     };
-    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance: false, used_bytes })
+    // The driver accounts for no processes on instances.
+    let (alone_in_gpu_instance, accounting) = (false, AccountingMode::Off);
+    Ok(MeasuredDevice { facts: facts.into(), handle, alone_in_gpu_instance, accounting, used_bytes })
+}
+
+/// Total and used bytes. A failure of just this call shows, and is told, when the device is read; its sessions
+/// are known all the same.
+fn memory(api: &Api, handle: Handle) -> Result<(Option<u64>, Option<u64>), CallError> {
+    match api.memory(handle) {
+        Err(e) if e.code == Code::GPU_IS_LOST || e.is_of_whole_driver() => Err(e),
+        answer => Ok(answer.ok().unzip()),
+    }
 }
 
 /// What this driver or device does not have is absent; every other failure is one.

@@ -24,6 +24,7 @@ use layout::Slot;
 use reading::{Problems, Reader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Name of the library; a driver-only install has no unversioned link.
 pub const DEFAULT_LIBRARY: &str = "libnvidia-ml.so.1";
@@ -35,10 +36,23 @@ const DRIVER_ROOTS: [&str; 3] = [
     "/run/nvidia/driver/usr/lib64/libnvidia-ml.so.1",
 ];
 
+/// Longest time between two initialisations while the driver is down.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How to use the driver.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Path or name of the library ([`DEFAULT_LIBRARY`]).
+    pub library: PathBuf,
+    /// Which devices to measure.
+    pub selection: Selection,
+    /// Turn accounting mode on where it is off: a change of the device that stays until the driver is unloaded.
+    pub enable_accounting: bool,
+}
+
 /// The driver, as NVML shows it.
 pub struct Nvml {
-    library: PathBuf,
-    selection: Selection,
+    options: Options,
     clock: Clock,
     open: Option<Open>,
     /// Between two initialisations while the driver is down, or a GPU lost.
@@ -70,15 +84,14 @@ fn driver_error(error: CallError) -> SourceError {
 }
 
 impl Nvml {
-    /// Measures the selected devices through this library ([`DEFAULT_LIBRARY`] if not told otherwise).
-    pub fn new(library: &Path, selection: Selection, clock: Clock) -> Self {
-        let (library, backoff) = (library.to_owned(), Backoff::default());
-        Self { library, selection, clock, open: None, backoff, trouble: None }
+    /// Measures the selected devices; initialised at the first reading.
+    pub fn new(options: Options, clock: Clock) -> Self {
+        Self { options, clock, open: None, backoff: Backoff::up_to(LONGEST_WAIT), trouble: None }
     }
 
     fn load(&self) -> Result<Api, SourceError> {
-        let mut candidates = vec![self.library.as_path()];
-        if self.library == Path::new(DEFAULT_LIBRARY) {
+        let mut candidates = vec![self.options.library.as_path()];
+        if self.options.library == Path::new(DEFAULT_LIBRARY) {
             candidates.extend(DRIVER_ROOTS.iter().map(Path::new).filter(|path| path.exists()));
         }
         let mut problem = String::new();
@@ -124,7 +137,7 @@ impl Nvml {
     fn initialise(&self) -> Result<Open, SourceError> {
         let api = self.load()?;
         let count = api.device_count().map_err(driver_error)?;
-        let slots: Vec<_> = (0..count).map(|index| layout::read_gpu(&api, index, &self.selection)).collect();
+        let slots: Vec<_> = (0..count).map(|index| layout::read_gpu(&api, index, &self.options)).collect();
         let version = api.driver_version().ok().map(Into::into);
         Ok(Open { api, gpm: Gpm::default(), version, slots, lost: false, fresh: true })
     }
@@ -138,7 +151,7 @@ impl Nvml {
 
 impl Open {
     /// Follows MIG instances that were made or destroyed since.
-    fn follow_layout(&mut self, selection: &Selection) -> Result<(), CallError> {
+    fn follow_layout(&mut self, options: &Options) -> Result<(), CallError> {
         if std::mem::take(&mut self.fresh) {
             return Ok(());
         }
@@ -151,7 +164,7 @@ impl Open {
             if layout::has_changed(&self.api, gpu).unwrap_or(false) {
                 let index = gpu.name.index;
                 self.gpm.forget(&self.api, index);
-                *slot = layout::read_gpu(&self.api, index, selection);
+                *slot = layout::read_gpu(&self.api, index, options);
             }
         }
         Ok(())
@@ -225,12 +238,12 @@ impl Source for Nvml {
     }
 
     fn read(&mut self, request: &Request, sample: &mut Sample) -> Vec<SourceError> {
-        let (selection, clock) = (self.selection.clone(), self.clock.clone());
+        let (options, clock) = (self.options.clone(), self.clock.clone());
         let read = match self.open() {
             Err(error) => return vec![error],
-            Ok(open) => match open.follow_layout(&selection) {
+            Ok(open) => match open.follow_layout(&options) {
                 Err(call) => Err(driver_error(call)),
-                Ok(()) => Ok((open.read(&selection, &clock, request), open.lost)),
+                Ok(()) => Ok((open.read(&options.selection, &clock, request), open.lost)),
             },
         };
         let now_us = clock.now_us();

@@ -3,13 +3,13 @@
 use super::api::{self, Api, List, ProcessInfo, UtilizationSample};
 use super::code::{CallError, Code};
 use super::gpm::Gpm;
-use super::layout::{Gpu, MeasuredDevice};
+use super::layout::{AccountingMode, Gpu, MeasuredDevice};
 use crate::clock::Clock;
 use crate::source_error;
 use gpu_session_core::sample::{
-    Activity, ActivityEntry, Device, DeviceProcess, DeviceUtilization, Request, SourceError,
+    Accounting, Activity, ActivityEntry, Device, DeviceProcess, DeviceUtilization, Request, SourceError,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// On the first reading of a device this much of the past is asked for: enough to learn how the driver answers.
@@ -106,7 +106,36 @@ impl Reader<'_> {
             mps: lists.as_ref().is_some_and(|lists| lists.mps),
             processes: lists.map(Lists::into_processes),
             activity,
+            accounting: self.accounting(device),
         }
+    }
+
+    /// The ring of accounting mode. Each record costs a call, so those told before are not asked for again; a
+    /// pid that was used again since its record was told is missed.
+    fn accounting(&mut self, device: &MeasuredDevice) -> Option<Accounting> {
+        let whose = format!("device {}", device.facts.label);
+        match device.accounting {
+            AccountingMode::On => {}
+            AccountingMode::Off => return None,
+            AccountingMode::Denied(e) => {
+                self.problems.call(&format!("{whose} (nvml.accounting: enable)"), e);
+                return None;
+            }
+        }
+        let pids: BTreeSet<u32> = match self.api.accounting_pids(device.handle) {
+            Ok(pids) => pids.iter().copied().collect(),
+            Err(e) => {
+                self.problems.call(&whose, e);
+                return None;
+            }
+        };
+        let told = self.request.accounted.get(&device.facts.uuid);
+        let mut ended = Vec::new();
+        for pid in pids.iter().filter(|pid| told.is_none_or(|told| !told.contains(pid))) {
+            let record = self.problems.take(&whose, self.api.accounting_record(device.handle, *pid));
+            ended.extend(record.flatten());
+        }
+        Some(Accounting { pids, ended })
     }
 
     /// All instances' processes by the parent, in one call a list, where we may; `None` where each instance
