@@ -1,9 +1,9 @@
 # The two commands: `make demo` and `make test`. Both do their own set-up; scripts/ has what they do.
 
-.PHONY: help demo test bench audit generate golden build
+.PHONY: help demo test bench audit generate golden build gpu-check
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 demo: ## Run a simulated node: real output, no GPU, no root (DEMO_SECONDS=N ends it)
 	@scripts/demo.sh
@@ -24,6 +24,10 @@ golden: ## Record the captures and their expected output anew; review the diff
 	cargo build --quiet --workspace
 	UPDATE_GOLDEN=1 cargo test --quiet -p gpu-session-monitor --test it -- recording
 	UPDATE_GOLDEN=1 cargo test --quiet -p gpu-session-monitor --test it -- golden
+	UPDATE_GOLDEN=1 cargo test --quiet -p gpu-session-monitor --test it -- reliability
+
+gpu-check: ## Hold the collector against a real card (docs/gpu-check.md); needs an NVIDIA GPU
+	@scripts/gpu-check.sh $(GPU_CHECK_ARGS)
 
 build: ## Build the program for use: target/release/gpu-session-monitor
 	cargo build --release -p gpu-session-monitor

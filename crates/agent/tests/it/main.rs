@@ -13,6 +13,7 @@ mod dcgm;
 mod demo;
 mod devices;
 mod faults;
+mod gpu_check;
 mod hostile;
 mod node;
 mod recovery;
