@@ -48,10 +48,12 @@ fn every_capture_gives_its_golden_output() {
 }
 
 /// Scenarios whose captures are kept, with the seconds after the anchor at which they are recorded.
-const RECORDED: [(&str, &str, f64); 4] = [
+const RECORDED: [(&str, &str, f64); 6] = [
     ("a100-550-seed", "seed.yaml", 60.0),
     ("h100-550-demo", "demo.yaml", 600.0),
     ("l40s-550-lost-gpu", "lost-gpu.yaml", 60.0),
+    ("many-550-profiles", "profiles.yaml", 60.0),
+    ("many-550-bad-day", "bad-day.yaml", 50.0),
     ("h100-550-edges", "edges.yaml", 60.0),
 ];
 
@@ -61,18 +63,23 @@ fn a_recording_is_deterministic_and_is_the_capture_that_is_kept() {
     for (folder, scenario, at) in RECORDED {
         let mut node = Node::new(&scenario_file(scenario));
         node.at(at);
-        let file = node.path("capture.json");
-        let run =
-            node.run(&["record", "--output", file.to_str().unwrap(), "--samples", "3", "--interval", "5s"]);
-        assert!([0, 3].contains(&run.code), "{}", run.stderr);
-        let text = without_durations(&std::fs::read_to_string(&file).unwrap());
-        let kept = workspace().join("testdata/captures").join(folder).join("capture.json");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
-            std::fs::write(&kept, &text).unwrap();
-        }
-        assert!(text == std::fs::read_to_string(&kept).unwrap_or_default(), "{} differs", kept.display());
+        assert_kept(&node, folder, &[]);
     }
+}
+
+/// Records three samples on the node and compares with the capture of this name.
+pub(crate) fn assert_kept(node: &Node, folder: &str, more: &[&str]) {
+    let file = node.path("capture.json");
+    let record = ["record", "--output", file.to_str().unwrap(), "--samples", "3", "--interval", "5s"];
+    let run = node.run(&[&record[..], more].concat());
+    assert!([0, 3].contains(&run.code), "{}", run.stderr);
+    let text = without_durations(&std::fs::read_to_string(&file).unwrap());
+    let kept = workspace().join("testdata/captures").join(folder).join("capture.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        std::fs::write(&kept, &text).unwrap();
+    }
+    assert!(text == std::fs::read_to_string(&kept).unwrap_or_default(), "{} differs", kept.display());
 }
 
 fn without_durations(text: &str) -> String {

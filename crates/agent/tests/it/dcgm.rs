@@ -154,6 +154,14 @@ fn a_gpu_of_which_nvml_says_nothing_gets_what_the_exporter_says() {
 }
 
 #[test]
+fn a_recording_holds_what_the_exporter_said() {
+    let mut node = Node::new(A100);
+    node.at(60.0);
+    let exporter = Exporter::saying("200 OK", METRICS);
+    crate::captures::assert_kept(&node, "a100-550-dcgm", &["--dcgm-url", &exporter.url]);
+}
+
+#[test]
 fn it_is_not_asked_when_nothing_is_missing() {
     let exporter = Exporter::saying("200 OK", METRICS);
     let process = "  - { pid: 10, name: a, uid: 1000, devices: [{ gpu: 0, memory: 1GiB, sm: 50 }] }\n";

@@ -15,7 +15,7 @@ const SAMPLES: u32 = 36;
 const DEVICES: usize = 4;
 
 /// Faults, with their YAML.
-const FAULTS: [(&str, &str); 11] = [
+const FAULTS: [(&str, &str); 12] = [
     ("none", ""),
     ("driver unloaded", "driver_events: [{ at: 60s, unloaded: true }, { at: 100s, unloaded: false }]\n"),
     ("driver replaced under a running program", "driver_events: [{ at: 60s, upgrade: \"595.10\" }]\n"),
@@ -47,10 +47,17 @@ const FAULTS: [(&str, &str); 11] = [
         "a call hangs",
         "faults: [{ from: 60s, until: 100s, function: \"nvmlDeviceGetComputeRunningProcesses*\", gpu: 0, hang: true }]\n",
     ),
+    ("a MIG instance is made anew under old ids", NEW_INSTANCE),
     ("no MIG monitor rights", "mig_monitor: false\n"),
 ];
 
+/// The second MIG instance, and what becomes of it in the fault of this name.
+const INSTANCE: &str = "{ profile: 1g.10gb, gpu_instance: 9, compute_instance: 0 }";
+const NEW_INSTANCE: &str = "{ profile: 1g.10gb, gpu_instance: 9, compute_instance: 0, until: 60s }
+      - { profile: 1g.10gb, gpu_instance: 9, compute_instance: 0, uuid: MIG-new, from: 60s }";
+
 fn scenario(branch: &str, fault: &str) -> String {
+    let (instances, fault) = if fault == NEW_INSTANCE { (fault, "") } else { (INSTANCE, fault) };
     format!(
         "version: 1
 driver: {{ branch: {branch} }}
@@ -62,7 +69,7 @@ gpus:
     gpm: true
     mig:
       - {{ profile: 3g.40gb, gpu_instance: 1, compute_instance: 0 }}
-      - {{ profile: 1g.10gb, gpu_instance: 9, compute_instance: 0 }}
+      - {instances}
 processes:
   - {{ pid: 10, name: a, uid: 1000, devices: [{{ gpu: 0, memory: 1GiB, sm: 50 }}] }}
   - {{ pid: 11, name: b, uid: 1000, devices: [{{ gpu: 0, memory: 2GiB, sm: 20 }}] }}
