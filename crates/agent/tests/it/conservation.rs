@@ -164,3 +164,64 @@ proptest! {
         }
     }
 }
+
+/// One life of a pid: seconds since the life before ended, its length, percent of SM time, user.
+type Life = (u32, u32, u32, usize);
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn lives_of_one_pid_never_merge(lives in prop::collection::vec((1_u32..40, 5_u32..80, 1_u32..=100, 0_usize..4), 2..7)) {
+        let (text, spans) = reused_pid(&lives);
+        let mut node = Node::new(&text);
+        node.at(1.0);
+        prop_assert_eq!(node.collect().code, 0);
+        let end = spans.last().map_or(0, |span| span.1);
+        let mut ids = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut at = 20_u32;
+        while at < end + 40 {
+            node.at(f64::from(at));
+            let run = node.collect();
+            prop_assert_eq!(run.code, 0, "{}", run.stderr);
+            let metrics = node.metrics();
+            ids.extend(metrics.label("gpu_session_info", "session").into_iter().map(str::to_owned));
+            seen.extend(spans.iter().position(|(from, to)| (*from..*to).contains(&at)));
+            at += 20;
+        }
+        node.at(f64::from(at));
+        prop_assert_eq!(node.collect().code, 0);
+        prop_assert_eq!(ids.len(), seen.len(), "each life that was seen is one session");
+        let metrics = node.metrics();
+        for (index, user) in USERS.iter().enumerate() {
+            // The driver remembers what a life did before it was first listed; one that was never listed is nobody's.
+            let own = seen.iter().filter(|life| lives[**life].3 == index);
+            let truth: f64 = own.map(|life| f64::from(lives[*life].1) * f64::from(lives[*life].2) / 100.0).sum();
+            let used = metrics.sum("gpu_user_sm_seconds_total", &[("user", user)]);
+            prop_assert!((used - truth).abs() < 0.01, "{}: {} {}", user, used, truth);
+        }
+    }
+}
+
+/// A scenario in which one pid lives several times, and when it does.
+fn reused_pid(lives: &[Life]) -> (String, Vec<(u32, u32)>) {
+    let mut text = "version: 1
+gpus: [{ model: NVIDIA L40S, memory: 48GiB }]
+passwd: [{ name: alice, uid: 1000 }, { name: bob, uid: 1001 }, { name: carol, uid: 1002 }, { name: dave, uid: 1003 }]
+processes:\n"
+        .to_owned();
+    let mut spans = Vec::new();
+    let mut clock = 4;
+    for (pause, length, sm, user) in lives {
+        let (from, to) = (clock + pause, clock + pause + length);
+        clock = to;
+        spans.push((from, to));
+        let uid = 1000 + user;
+        let _ = writeln!(
+            text,
+            "  - {{ pid: 77, name: p, uid: {uid}, start: {from}s, end: {to}s, devices: [{{ gpu: 0, memory: 1GiB, sm: {sm} }}] }}"
+        );
+    }
+    (text, spans)
+}
