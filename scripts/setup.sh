@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
-# Prometheus and node_exporter (Debian's packages, unpacked), an independent NVML client (PyPI), cargo-deny.
+# Prometheus and node_exporter (Debian's packages, unpacked), independent clients of NVML and OpenMetrics (PyPI), cargo-deny.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -43,8 +43,8 @@ if [ ! -x "$tools/bin/python" ]; then
         python3 -m venv "$tools"
     fi
 fi
-"$tools/bin/python" -c 'import pynvml, yaml' 2>/dev/null || {
-    say "installing the independent NVML client"
+"$tools/bin/python" -c 'import pynvml, yaml, prometheus_client' 2>/dev/null || {
+    say "installing the independent clients"
     "$tools/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/witness/requirements.txt
 }
 

@@ -137,6 +137,7 @@ fn begin_boot(state: &mut State, sample: &Sample) {
     }
     for device in state.devices.values_mut() {
         device.listed_us = None;
+        device.accounted.clear();
         for session in device.sessions.values_mut().filter(|s| s.is_live()) {
             session.ended_us = Some(session.last_seen_us);
         }

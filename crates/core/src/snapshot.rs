@@ -2,7 +2,7 @@
 
 use crate::ids::{GpuLabel, SessionId, session_id};
 use crate::monitor::{Monitor, readable};
-use crate::sample::{Device, DeviceFacts, Sample, SourceHealth};
+use crate::sample::{Device, DeviceFacts, Driver, Sample, SourceHealth};
 use crate::state::{Session, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,8 +26,6 @@ pub struct Snapshot {
     pub state: CounterView,
     /// How the sources fared.
     pub health: Vec<SourceHealth>,
-    /// Devices asked for that the node does not have.
-    pub missing_devices: Vec<String>,
 }
 
 /// A device in a snapshot.
@@ -109,11 +107,11 @@ impl Monitor {
         });
         let mut devices: Vec<DeviceView> = selected.iter().map(|d| device_view(state, sample, d)).collect();
         devices.sort_by_key(|device| device.facts.label);
-        let missing_devices =
-            sample.driver.as_ref().map_or_else(Vec::new, |driver| self.selection.missing(driver));
-        let lost =
-            |driver: &crate::sample::Driver| driver.lost.iter().any(|gpu| self.selection.takes_gpu(gpu));
-        let whole = sample.driver.as_ref().is_some_and(|driver| !lost(driver)) && missing_devices.is_empty();
+        let all_there = |driver: &Driver| {
+            !driver.lost.iter().any(|gpu| self.selection.takes_gpu(gpu))
+                && self.selection.missing(driver).is_empty()
+        };
+        let whole = sample.driver.as_ref().is_some_and(all_there);
         let total = devices.iter().map(|d| d.occupancy.as_ref().map(|o| o.sessions)).sum::<Option<u64>>();
         Snapshot {
             time_us: sample.time_us,
@@ -124,7 +122,6 @@ impl Monitor {
             devices,
             state: counter_view(state),
             health: sample.health.clone(),
-            missing_devices,
         }
     }
 }

@@ -275,12 +275,19 @@ impl State {
         let sessions = || self.devices.values().flat_map(|device| device.sessions.values());
         let counters = sessions().flat_map(|s| [s.sm_seconds, s.memory_byte_seconds]);
         let sums = self.users.values().flat_map(|u| [u.sm_seconds, u.memory_byte_seconds]);
-        if counters.chain(sums).flatten().any(|c| !c.is_sane()) {
+        let own = self.devices.values().map(|device| device.unobserved).chain([self.dropped]);
+        let all = counters.chain(sums).chain(own).flatten().chain(self.source_errors.values().copied());
+        if all.into_iter().any(|counter| !counter.is_sane()) {
             return Err(BadState::Impossible("a counter is negative or not finite"));
         }
-        let texts = sessions().flat_map(|s| [&s.command, &s.attribution.user]).flatten();
-        let users = self.users.keys().map(|(_, user)| user);
-        if texts.chain(users).any(|text| crate::text::clean(text) != **text) {
+        let of_session = |s: &Session| {
+            let Attribution { user, user_rule, attributed_by, unattributed } = s.attribution.clone();
+            [s.command.clone(), user, user_rule, attributed_by, unattributed]
+        };
+        let texts = sessions().flat_map(of_session).flatten();
+        let keys = self.devices.keys().chain(self.users.keys().map(|(_, user)| user));
+        let errors = self.source_errors.keys().flat_map(|(source, kind)| [source, kind]);
+        if texts.chain(keys.chain(errors).cloned()).any(|text| crate::text::clean(&text) != *text) {
             return Err(BadState::Impossible("a name holds control characters or is too long"));
         }
         Ok(())
@@ -323,5 +330,10 @@ mod tests {
         assert!(matches!(State::from_json(negative.as_bytes()), Err(BadState::Impossible(_))));
         let hostile = good.replace("python3", "a\\u001bb");
         assert!(matches!(State::from_json(hostile.as_bytes()), Err(BadState::Impossible(_))));
+        let hostile = good.replace("GPU-a", "GPU\\u000a");
+        assert!(matches!(State::from_json(hostile.as_bytes()), Err(BadState::Impossible(_))));
+        let errors = "\"source_errors\":[[[\"nvml\",\"x\"],{\"value\":-1.0,\"born_us\":0}]]";
+        let negative = good.replace("\"source_errors\":[]", errors);
+        assert!(matches!(State::from_json(negative.as_bytes()), Err(BadState::Impossible(_))));
     }
 }

@@ -30,7 +30,7 @@ impl Observation<'_> {
     /// Brings the device's sessions up to this sample and returns what is to be charged.
     pub fn apply(&self, state: &mut DeviceState) -> Vec<Charge> {
         let now = self.sample.time_us;
-        let elapsed_us = state.listed_us.map(|then| (self.sample.monotonic_us - then).clamp(0, MAX_GAP_US));
+        let elapsed_us = state.listed_us.map(|then| (self.sample.monotonic_us - then).max(0));
         let integrated = match &self.device.activity {
             Activity::Entries { entries, .. } => Some(utilization::integrate(state.cursor, entries, now)),
             Activity::Unsupported | Activity::Failed => None,
@@ -58,6 +58,7 @@ impl Observation<'_> {
         let now = self.sample.time_us;
         let charge = |session: &mut Session| {
             let used = std::mem::take(&mut session.used);
+            session.busy_us = [0.0; 4];
             if let Some(seconds) = used.sm_seconds {
                 Counter::add(&mut session.sm_seconds, seconds, now);
             }
@@ -66,7 +67,8 @@ impl Observation<'_> {
             }
             (session.attribution.user.clone(), used)
         };
-        in_step(state, now).map(charge).collect()
+        let spent = state.sessions.values_mut().filter(|session| session.used != Used::default());
+        spent.map(charge).collect()
     }
 
     fn key(&self, pid: u32, process: &Process) -> ProcessKey {
@@ -90,7 +92,8 @@ impl Observation<'_> {
             let byte_seconds = match (session.memory_bytes, listed.memory_bytes, elapsed_us) {
                 // The mean of both ends, for the time between two readings of the lists.
                 (Some(before), Some(after), Some(elapsed)) if session.first_seen_us < now => {
-                    Some(f64::midpoint(before as f64, after as f64) * elapsed as f64 / 1e6)
+                    let bridged = elapsed.min(MAX_GAP_US) as f64 / 1e6;
+                    Some(f64::midpoint(before as f64, after as f64) * bridged)
                 }
                 (_, Some(_), _) => Some(0.0),
                 _ => None,
@@ -177,10 +180,12 @@ impl Observation<'_> {
 
     /// Gives each slice to its session and works out the shares over the window.
     fn credit(&self, state: &mut DeviceState, done: &Integrated) {
+        // The answer can reach back over readings that failed, to sessions that were found to be over then.
+        let since = done.window.map_or(self.sample.time_us, |(from, _)| from);
         for process in done.processes() {
-            spend(&mut candidates(state, process.pid, self.sample.time_us), process.slices());
+            spend(&mut candidates(state, process.pid, since), process.slices());
         }
-        for session in in_step(state, self.sample.time_us) {
+        for session in state.sessions.values_mut().filter(|session| was_there(session, since)) {
             session.used.sm_seconds = Some(session.busy_us[0] / 1e6);
             if let (Some((from, to)), true) = (done.window, session.is_live()) {
                 let existed_us = to - from.max(session.process_start_us.unwrap_or(from));
@@ -219,31 +224,36 @@ fn is_mps(session: &Session) -> bool {
     session.command.as_deref().is_some_and(|command| command.starts_with("nvidia-cuda-mps"))
 }
 
-/// Sessions that were on the device at some time since the last sample.
-fn in_step(state: &mut DeviceState, now_us: i64) -> impl Iterator<Item = &mut Session> {
-    state.sessions.values_mut().filter(move |s| s.is_live() || s.ended_us == Some(now_us))
+/// Whether the session may have been on the device at some time since then.
+fn was_there(session: &Session, since_us: i64) -> bool {
+    session.ended_us.is_none_or(|ended| ended >= since_us)
 }
 
-/// The sessions of a pid that the time since the last sample can belong to, the youngest process last.
-fn candidates(state: &mut DeviceState, pid: u32, now_us: i64) -> Vec<&mut Session> {
+/// The sessions of a pid that the time since then can belong to, the youngest process last.
+fn candidates(state: &mut DeviceState, pid: u32, since_us: i64) -> Vec<&mut Session> {
     let first = ProcessKey { pid, start_ticks: None, boot: 0 };
     let last = ProcessKey { pid, start_ticks: Some(u64::MAX), boot: u64::MAX };
     let mut found: Vec<&mut Session> = state
         .sessions
         .range_mut(first..=last)
         .map(|(_, session)| session)
-        .filter(|session| session.is_live() || session.ended_us == Some(now_us))
+        .filter(|session| was_there(session, since_us))
         .collect();
     found.sort_by_key(|session| session.process_start_us);
     found
 }
 
-/// Gives each slice to the youngest session that was there in its middle.
+/// Gives each slice to the youngest session that was there in its middle, and not known to be over by then.
+///
+/// Of a pid that was used again by a process that nobody listed, between the last look at a session and the look
+/// that found it over, the driver's entries cannot be told apart: they go to that session.
 fn spend(candidates: &mut [&mut Session], slices: impl Iterator<Item = Slice>) {
     for slice in slices {
         // A single value speaks of the process that is there now.
         let at = if slice.exact { i64::midpoint(slice.from_us, slice.to_us) } else { slice.to_us };
-        let there = |session: &&mut Session| session.process_start_us.is_none_or(|start| start <= at);
+        let there = |session: &&mut Session| {
+            session.process_start_us.is_none_or(|start| start <= at) && was_there(session, at)
+        };
         if let Some(youngest) = candidates.iter().rposition(there) {
             spend_one(candidates[youngest], &slice);
         }

@@ -123,11 +123,7 @@ impl Proc {
     }
 
     fn process(&mut self, pid: u32, known: Option<u64>) -> Result<(Process, Option<Errno>), Failure> {
-        let Some(node) = &self.node else {
-            return Err(Failure::Malformed);
-        };
-        let directory = node.directory.as_fd();
-        read_at(directory, &format!("{pid}/stat"), &mut self.buffer)?;
+        self.read_file(pid, "stat")?;
         let (command, start) = stat(&self.buffer).ok_or(Failure::Malformed)?;
         let mut process = Process { start_ticks: Some(start), ..Process::default() };
         if known == Some(start) {

@@ -25,6 +25,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 const SCENARIO: &str = include_str!("../../../../testdata/scenarios/demo.yaml");
+/// Name of the demo's folder, before its random part.
+const STAGE_PREFIX: &str = "gpu-session-monitor-demo-";
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Lines of the metrics that are shown at the start.
 const HEAD_LINES: usize = 24;
@@ -35,12 +37,24 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     match &args.stage {
         None => Err(prepare(args)),
         Some(stage) => {
+            check_stage(stage)?;
             let result = play(args, stage);
-            // Ours by construction: made by `prepare` under a random name.
             let _ = std::fs::remove_dir_all(stage);
             result
         }
     }
+}
+
+/// The folder is removed at the end: only one that `prepare` made may be.
+fn check_stage(stage: &Path) -> Result<(), Failure> {
+    let name = stage.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let ours = name.starts_with(STAGE_PREFIX) && stage.join("scenario.yaml").is_file();
+    if ours && stage.parent() == Some(&std::env::temp_dir()) {
+        return Ok(());
+    }
+    Err(Failure::usage(anyhow::anyhow!(
+        "--stage is for the demo itself: run `gpu-session-monitor demo` without it"
+    )))
 }
 
 /// Makes the folder and becomes the demo proper; only returns on failure.
@@ -58,7 +72,7 @@ fn prepared(args: &DemoArgs) -> Result<std::process::Command, Failure> {
         None => SCENARIO.to_owned(),
     };
     Scenario::parse(&text).context("scenario").map_err(Failure::usage)?;
-    let stage = tempfile::Builder::new().prefix("gpu-session-monitor-demo-").tempdir()?.keep();
+    let stage = tempfile::Builder::new().prefix(STAGE_PREFIX).tempdir()?.keep();
     std::fs::write(stage.join("scenario.yaml"), text)?;
     let epoch = Clock::Real.now_us() / 1_000_000 - HEAD_START;
     let mut command = std::process::Command::new(std::env::current_exe()?);

@@ -57,6 +57,16 @@ fn it_shows_who_is_where_serves_metrics_and_cleans_up() {
 }
 
 #[test]
+fn a_folder_that_is_not_the_demos_is_never_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("scenario.yaml"), "version: 1\ngpus: []\n").unwrap();
+    let output =
+        Command::new(crate::node::program()).args(["demo", "--stage"]).arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(folder.path().join("scenario.yaml").exists());
+}
+
+#[test]
 fn without_the_simulated_driver_it_says_where_to_get_it() {
     let alone = tempfile::tempdir().unwrap();
     let program = alone.path().join("gpu-session-monitor");

@@ -126,12 +126,27 @@ fn a_list_that_fails_is_not_an_idle_device() {
 
 #[test]
 fn use_that_cannot_be_read_is_absent_and_caught_up_later() {
+    let jobs = "  - { pid: 10, name: stays, uid: 1000, devices: [{ gpu: 0, memory: 1GiB, sm: 50 }] }
+  - { pid: 11, name: ends, uid: 1001, end: 30s, devices: [{ gpu: 0, memory: 1GiB, sm: 20 }] }\n";
     let fault =
-        "  - { from: 5s, until: 40s, function: nvmlDeviceGetProcessUtilization, gpu: 0, return: UNKNOWN }\n";
-    let node = with_faults(fault);
+        "faults: [{ from: 5s, until: 40s, function: nvmlDeviceGetProcessUtilization, return: UNKNOWN }]\n";
+    let mut node = Node::new(&(plain(1, jobs) + fault));
+    node.at(2.0);
+    node.collected();
+    node.at(35.0);
     assert_eq!(node.collect().code, 3);
     assert_eq!(node.metrics().get("gpu_process_utilization", &[("pid", "gpu0_10")]), None);
     assert_eq!(node.metrics().get("gpu_session_count", &[("gpu", "0")]), Some(1.0));
+    node.at(60.0);
+    let metrics = node.collected();
+    assert_eq!(metrics.get("gpu_process_utilization", &[("pid", "gpu0_10")]), Some(50.0));
+    let used = |user| metrics.get("gpu_user_sm_seconds_total", &[("user", user)]).unwrap();
+    assert!((used("alice") - 0.5 * 58.0).abs() < 0.2, "{}", used("alice"));
+    let ended = used("bob");
+    assert!((ended - 0.2 * 28.0).abs() < 0.2, "found to be over while its use could not be read: {ended}");
+    node.at(61.0);
+    let again = node.collected().get("gpu_user_sm_seconds_total", &[("user", "bob")]);
+    assert_eq!(again, Some(ended), "and counted once");
 }
 
 #[test]

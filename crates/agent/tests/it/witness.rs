@@ -1,13 +1,39 @@
-//! An independent client of NVML agrees with the scenario about what the simulated driver says.
+//! Independent clients: of NVML, which agrees with the scenario about what the simulated driver says, and of
+//! OpenMetrics, which reads what we write.
 
-use crate::node::{driver, workspace};
+use crate::node::{Node, driver, scenario_file, workspace};
 use std::process::Command;
+
+/// Python with the independent clients.
+fn python() -> Command {
+    let python = workspace().join("target/test-tools/bin/python");
+    assert!(python.exists(), "{} is missing: `make test` makes it (scripts/setup.sh)", python.display());
+    Command::new(python)
+}
+
+#[test]
+fn the_reference_parser_reads_our_openmetrics() {
+    let mut node = Node::new(&scenario_file("demo.yaml"));
+    for at in [600.0, 660.0] {
+        node.at(at);
+        node.collected();
+    }
+    let run = node.run(&["collect", "--output", "-", "--format", "openmetrics"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let file = node.path("metrics.om");
+    std::fs::write(&file, &run.stdout).unwrap();
+    let script = "import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+print(sum(len(family.samples) for family in parse(open(sys.argv[1]).read())))";
+    let output = python().args(["-c", script]).arg(file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let series = run.stdout.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), series.to_string());
+}
 
 #[test]
 fn nvidia_ml_py_sees_what_the_scenarios_say() {
-    let python = workspace().join("target/test-tools/bin/python");
-    assert!(python.exists(), "{} is missing: `make test` makes it (scripts/setup.sh)", python.display());
-    let mut command = Command::new(python);
+    let mut command = python();
     command
         .arg(workspace().join("tests/witness/witness.py"))
         .arg("--library-dir")

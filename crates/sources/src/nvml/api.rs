@@ -77,9 +77,6 @@ unsafe impl Record for UtilizationSample {}
 // SAFETY: an integer.
 unsafe impl Record for u32 {}
 
-/// A list that makes no sense, whichever way it is read.
-pub const IMPLAUSIBLE: Code = Code(u32::MAX);
-
 /// Bytes of a process, where the driver says.
 pub fn memory_of(info: &ProcessInfo) -> Option<u64> {
     Some(info.usedGpuMemory).filter(|bytes| *bytes != NOT_AVAILABLE)
@@ -241,7 +238,7 @@ impl Api {
     }
 
     /// A process list: `_v3`, `_v2` or unversioned, whichever is there. One that makes no sense is
-    /// [`IMPLAUSIBLE`].
+    /// [`Code::IMPLAUSIBLE`].
     pub fn processes(&mut self, list: List, device: Handle) -> Answer<Vec<ProcessInfo>> {
         let lib = &self.lib;
         let (v3, v2, v1, function) = match list {
@@ -268,7 +265,7 @@ impl Api {
             // SAFETY: the buffer has room for what the driver is told, and for longer records too.
             self.list.fill(function, |count, buffer| unsafe { call(device.0, count, buffer) })?;
             let believed = records::believable(self.list.records(), self.list.records_as());
-            return believed.ok_or(CallError { function, code: IMPLAUSIBLE });
+            return believed.ok_or(CallError { function, code: Code::IMPLAUSIBLE });
         }
         let Ok(call) = v1 else { return Err(CallError { function, code: Code::FUNCTION_NOT_FOUND }) };
         // SAFETY: as above, with the shorter record.
@@ -280,7 +277,7 @@ impl Api {
             computeInstanceId: u32::MAX,
         };
         let entries: Vec<_> = self.list_v1.records().iter().map(widen).collect();
-        records::believable(&entries, &[]).ok_or(CallError { function, code: IMPLAUSIBLE })
+        records::believable(&entries, &[]).ok_or(CallError { function, code: Code::IMPLAUSIBLE })
     }
 
     /// `nvmlDeviceGetProcessUtilization` since a stamp; nobody active is an empty list.

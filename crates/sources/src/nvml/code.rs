@@ -16,7 +16,7 @@ macro_rules! codes {
             pub fn name(self) -> &'static str {
                 match self.0 {
                     $($value => stringify!($name),)*
-                    u32::MAX => "IMPLAUSIBLE",
+                    Self::IMPLAUSIBLE_VALUE => "IMPLAUSIBLE",
                     // A small fixed set: the name is a label value.
                     _ => "UNKNOWN",
                 }
@@ -34,8 +34,18 @@ codes! {
     28 GPU_NOT_FOUND 29 INVALID_STATE 999 UNKNOWN
 }
 
+impl Code {
+    /// A code of ours that no driver returns.
+    const IMPLAUSIBLE_VALUE: u32 = u32::MAX;
+    /// The call succeeded, and its answer makes no sense, whichever way it is read.
+    pub const IMPLAUSIBLE: Self = Self(Self::IMPLAUSIBLE_VALUE);
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::IMPLAUSIBLE {
+            return f.write_str(self.name());
+        }
         write!(f, "{} (NVML return code {})", self.name(), self.0)
     }
 }
@@ -58,8 +68,8 @@ impl fmt::Display for CallError {
             Code::NO_PERMISSION => "run with more rights (MIG needs a privileged container)",
             Code::LIB_RM_VERSION_MISMATCH => "library and kernel module differ: reboot, or reload the module",
             Code::FUNCTION_NOT_FOUND => "this driver is too old to have it",
-            Code(u32::MAX) => {
-                "the list makes no sense in any form that drivers are known to write: update the driver"
+            Code::IMPLAUSIBLE => {
+                "the list makes no sense in any form that drivers are known to write: in a container set hostPID: true (else pids are 0), and otherwise update the driver"
             }
             _ => return Ok(()),
         };

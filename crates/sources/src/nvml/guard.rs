@@ -9,7 +9,7 @@ use crate::{Source, source_error};
 use gpu_session_core::sample::{Driver, Request, Sample, SourceError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 /// How long the end of the program waits for the driver to be shut down.
@@ -56,7 +56,7 @@ impl Worker {
 
     /// Whether it still hangs. An answer to an order that was given up says nothing of now.
     fn hangs(&mut self) -> bool {
-        self.pending = self.pending && self.replies.try_recv().is_err();
+        self.pending = self.pending && matches!(self.replies.try_recv(), Err(TryRecvError::Empty));
         self.pending
     }
 }
@@ -106,9 +106,9 @@ impl GuardedNvml {
         if self.worker.hangs() {
             self.replace()?;
         }
-        let gone = || source_error("io", "the thread that calls NVML has ended".to_owned());
-        let sent = self.worker.orders.as_ref().and_then(|orders| orders.send(order).ok());
-        sent.ok_or_else(gone)?;
+        if self.worker.orders.as_ref().is_none_or(|orders| orders.send(order).is_err()) {
+            return Err(self.gone());
+        }
         match self.worker.replies.recv_timeout(self.limit) {
             Ok(reply) => {
                 self.backoff.succeeded();
@@ -119,7 +119,7 @@ impl GuardedNvml {
                 self.backoff.failed(self.clock.now_us());
                 Err(self.late())
             }
-            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+            Err(RecvTimeoutError::Disconnected) => Err(self.gone()),
         }
     }
 
@@ -131,6 +131,17 @@ impl GuardedNvml {
         let fresh = Worker::start(&self.make).map_err(|e| source_error("io", format!("no thread: {e}")))?;
         self.given_up.push(std::mem::replace(&mut self.worker, fresh));
         Ok(())
+    }
+
+    /// The thread ended by itself, which only a fault of ours can do: another takes over at the next reading.
+    fn gone(&mut self) -> SourceError {
+        match Worker::start(&self.make) {
+            Ok(fresh) => {
+                self.worker = fresh;
+                source_error("io", "the thread that called NVML has ended; another is started".to_owned())
+            }
+            Err(e) => source_error("io", format!("no thread to call NVML on: {e}")),
+        }
     }
 
     fn late(&self) -> SourceError {

@@ -177,8 +177,9 @@ impl Open {
         for slot in slots {
             let gpu = match slot {
                 Slot::Lost(name, error) => {
-                    reader.problems.lost = true;
+                    // A GPU that nobody asked for is no reason to disturb the others.
                     if selection.takes_gpu(name) {
+                        reader.problems.lost = true;
                         reader.problems.call(&format!("GPU {}", name.index), *error);
                     }
                     driver.lost.push(name.clone());
