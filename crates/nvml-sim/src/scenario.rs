@@ -21,6 +21,7 @@ use schema_as_written;
 mod defaults;
 mod driver;
 mod gpu;
+mod pods;
 mod profile;
 mod validate;
 
@@ -33,6 +34,7 @@ use crate::units::{Bytes, Memory, Micros};
 
 pub use driver::{Driver, DriverEvent};
 pub use gpu::{Accounting, Gpu, Power, Report};
+pub use pods::{Container, Namespace, Pod};
 pub use profile::Profile;
 
 /// Why a scenario cannot be used. The text is one line and names the place.
@@ -82,6 +84,15 @@ pub struct Scenario {
     /// Users of the host.
     #[serde(default)]
     pub passwd: Vec<User>,
+    /// Pods on the node.
+    #[serde(default)]
+    pub pods: Vec<Pod>,
+    /// Namespaces whose labels or annotations matter; those of pods that are not named here have none.
+    #[serde(default)]
+    pub namespaces: Vec<Namespace>,
+    /// Ids of the devices that the kubelet can give to containers.
+    #[serde(default)]
+    pub allocatable: Vec<String>,
 }
 
 /// How the driver answers for the utilisation of processes.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 
-use super::{DeviceUse, DriverEvent, Fault, Gpu, Mig, Process, Scenario, ScenarioError, name_bytes};
+use super::{DeviceUse, DriverEvent, Fault, Gpu, Mig, Pod, Process, Scenario, ScenarioError, name_bytes};
 use crate::units::Micros;
 
 /// More would only be a typing error, and the pids would not fit.
@@ -34,6 +34,7 @@ pub(super) fn check(scenario: &Scenario) -> Check {
     for (at, fault) in scenario.faults.iter().enumerate() {
         check_fault(scenario, fault, &format!("faults[{at}]"))?;
     }
+    check_pods(&scenario.pods)?;
     for (at, user) in scenario.passwd.iter().enumerate() {
         let plain = !user.name.is_empty() && !user.name.contains([':', '\n']);
         ensure(plain, || format!("passwd[{at}].name"), "must not be empty nor hold `:` or a line end")?;
@@ -59,6 +60,22 @@ fn check_events(events: &[DriverEvent]) -> Check {
         let state = if loaded { "loaded" } else { "unloaded" };
         ensure(fits, place, format!("the driver is {state} at that moment"))?;
         loaded = event.unloaded != Some(true);
+    }
+    Ok(())
+}
+
+fn check_pods(pods: &[Pod]) -> Check {
+    let mut uids = HashSet::new();
+    for (at, pod) in pods.iter().enumerate() {
+        let here = |key: &str| format!("pods[{at}].{key}");
+        ensure(uids.insert(&pod.uid), || here("uid"), format!("`{}` occurs twice", pod.uid))?;
+        let ends = [pod.end, pod.deleted];
+        let ordered = ends.into_iter().flatten().all(|end| pod.start <= end);
+        ensure(ordered, || here("start"), "must not be after the end")?;
+        let id = |id: &str| id.len() == 64 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let bad = pod.containers.iter().position(|container| !id(&container.id));
+        let place = || here(&format!("containers[{}].id", bad.unwrap_or(0)));
+        ensure(bad.is_none(), place, "must be 64 hexadecimal digits")?;
     }
     Ok(())
 }
