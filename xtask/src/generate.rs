@@ -98,4 +98,5 @@ const EXAMPLE: &str = "\n## Example\n\n```yaml\n\
     timeout: 10s\n\
     sessions:\n  limit: 1000\n\
     ```\n\n\
-    Lists on the command line and in the environment are separated by commas: `--device 0,1`, `--label rack=r1,site=x`.\n";
+    Lists on the command line and in the environment are separated by commas: `--device 0,1`, `--label rack=r1,site=x`.\n\n\
+    `users.rules`, the rules that say whose a session is, stands in the file only: [attribution.md](attribution.md).\n";

@@ -80,10 +80,29 @@ pub struct CommonArgs {
     /// The /proc of the host [default: /proc]
     #[arg(long, value_name = "DIR", env = "GPU_SESSION_MONITOR_PROC_ROOT")]
     pub proc_root: Option<PathBuf>,
-    /// The passwd file of the host [default: /etc/passwd, in a container none]
+    /// The kubelet's PodResources socket, for who was given which device; `off` does not ask
+    /// [default: /var/lib/kubelet/pod-resources/kubelet.sock if its folder is there and we may enter it]
+    #[arg(long, value_name = "PATH", env = "GPU_SESSION_MONITOR_KUBELET_SOCKET")]
+    pub kubelet_socket: Option<PathBuf>,
+    /// The Kubernetes API, for the pods of this node: `auto` asks it in a pod with a service account, and where
+    /// --kubernetes-kubeconfig is given; `off` does not [default: auto]
+    #[arg(long, value_name = "MODE", value_enum, env = "GPU_SESSION_MONITOR_KUBERNETES_API")]
+    pub kubernetes_api: Option<ApiMode>,
+    /// A kubeconfig, where this is no pod
+    #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_KUBERNETES_KUBECONFIG")]
+    pub kubernetes_kubeconfig: Option<PathBuf>,
+    /// Name of this node in Kubernetes [default: that of --node]
+    #[arg(long, value_name = "NAME", env = "GPU_SESSION_MONITOR_KUBERNETES_NODE")]
+    pub kubernetes_node: Option<String>,
+    /// The container runtime's CRI socket, for the names of pods without the API. Whoever may use it is as good as
+    /// root on the node [default: not asked]
+    #[arg(long, value_name = "PATH", env = "GPU_SESSION_MONITOR_CRI_SOCKET")]
+    pub cri_socket: Option<PathBuf>,
+    /// The passwd file of the host [default: the host's name service (getpwuid), in a container none]
     #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_USERS_PASSWD")]
     pub users_passwd: Option<PathBuf>,
-    /// Sums by device and user that are kept; further users share the account _other [default: 5000]
+    /// Sums by device and user that are kept, and as many by namespace and by pod; further ones share the account
+    /// _other [default: 5000]
     #[arg(long, value_name = "N", env = "GPU_SESSION_MONITOR_USERS_LIMIT")]
     pub users_limit: Option<usize>,
     /// The DCGM exporter's metrics, for what NVML has none of: http://127.0.0.1:9400/metrics [default: not asked]
@@ -209,6 +228,16 @@ pub enum AccountingMode {
     Leave,
     /// Turn it on
     Enable,
+}
+
+/// Whether to ask the Kubernetes API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiMode {
+    /// In a pod, and with a kubeconfig
+    Auto,
+    /// Never
+    Off,
 }
 
 /// Format of metrics.

@@ -1,6 +1,7 @@
 //! The configuration file: YAML, every key optional, unknown keys refused.
 
-use crate::cli::AccountingMode;
+use crate::cli::{AccountingMode, ApiMode};
+use crate::user_rules::WrittenRule;
 use gpu_session_core::select::Selector;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -20,6 +21,12 @@ pub struct Config {
     pub proc: Proc,
     /// `users:`
     pub users: Users,
+    /// `kubelet:`
+    pub kubelet: Kubelet,
+    /// `kubernetes:`
+    pub kubernetes: Kubernetes,
+    /// `cri:`
+    pub cri: Cri,
     /// `dcgm:`
     pub dcgm: Dcgm,
     /// `textfile:`
@@ -68,6 +75,36 @@ pub struct Users {
     pub passwd: Option<PathBuf>,
     /// `users.limit`
     pub limit: Option<usize>,
+    /// `users.rules`
+    pub rules: Option<Vec<WrittenRule>>,
+}
+
+/// `kubelet:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubelet {
+    /// `kubelet.socket`
+    pub socket: Option<PathBuf>,
+}
+
+/// `kubernetes:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// `kubernetes.api`
+    pub api: Option<ApiMode>,
+    /// `kubernetes.kubeconfig`
+    pub kubeconfig: Option<PathBuf>,
+    /// `kubernetes.node`
+    pub node: Option<String>,
+}
+
+/// `cri:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cri {
+    /// `cri.socket`
+    pub socket: Option<PathBuf>,
 }
 
 /// `dcgm:`
@@ -170,9 +207,10 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let text = "nvml: {library: /a, accounting: enable}\nproc: {root: /b}\nusers: {passwd: /c, limit: 7}\ntextfile: /d\n\
+        let text = "nvml: {library: /a, accounting: enable}\nproc: {root: /b}\nusers: {passwd: /c, limit: 7, rules: [{from: namespace}]}\ntextfile: /d\n\
             state: {dir: /e}\nwindow: 500ms\ntimeout: 2m\ngpu: {count: 4, devices: [0, \"1\", GPU-x, 0_1_0]}\n\
-            node: n\nlabels: {rack: r1}\nsessions: {limit: 5}\ndcgm: {url: \"http://x:9400/metrics\"}\n";
+            node: n\nlabels: {rack: r1}\nsessions: {limit: 5}\ndcgm: {url: \"http://x:9400/metrics\"}\n\
+            kubelet: {socket: /f}\nkubernetes: {api: \"off\", kubeconfig: /g, node: h}\ncri: {socket: /i}\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.window, Some(Duration::from_millis(500)));
         assert_eq!(config.timeout, Some(Duration::from_secs(120)));
@@ -181,6 +219,11 @@ mod tests {
             (config.gpu.count, config.sessions.limit, config.users.limit),
             (Some(4), Some(5), Some(7))
         );
+        assert_eq!(config.users.rules.map(|rules| rules.len()), Some(1));
+        let sockets = [config.kubelet.socket, config.kubernetes.kubeconfig, config.cri.socket];
+        assert_eq!(sockets.map(Option::unwrap), ["/f", "/g", "/i"].map(PathBuf::from));
+        let of_node = (config.kubernetes.api, config.kubernetes.node.as_deref());
+        assert_eq!(of_node, (Some(ApiMode::Off), Some("h")));
         assert_eq!(config.labels["rack"], "r1");
         assert_eq!(config.dcgm.url.as_deref(), Some("http://x:9400/metrics"));
     }

@@ -11,6 +11,7 @@ pub mod pipeline;
 pub mod say;
 pub mod settings;
 pub mod state_file;
+pub mod user_rules;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,16 +1,22 @@
 //! The one path that every sample takes, live or from a capture.
 
-use crate::settings::Settings;
+use crate::settings::{KubernetesApi, Settings};
 use gpu_session_core::monitor::Monitor;
+use gpu_session_core::rules::{Origin, Rules};
 use gpu_session_core::sample::Sample;
 use gpu_session_core::snapshot::Snapshot;
 use gpu_session_core::state::State;
 use gpu_session_sources::clock::Clock;
-use gpu_session_sources::dcgm::Dcgm;
+use gpu_session_sources::cri::Cri;
+use gpu_session_sources::dcgm::{Dcgm, ExporterUrl};
+use gpu_session_sources::kubelet::Kubelet;
+use gpu_session_sources::kubernetes::{Kubernetes, Mode, Options as KubernetesOptions};
 use gpu_session_sources::nvml::{GuardedNvml, Nvml, Options};
+use gpu_session_sources::pods::Wanted;
 use gpu_session_sources::proc::Proc;
 use gpu_session_sources::users::Users;
 use gpu_session_sources::{Source, read_all};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Sources, tracker and state.
@@ -28,35 +34,71 @@ pub fn monitor(settings: &Settings) -> Monitor {
         selection: settings.selection.clone(),
         session_limit: settings.sessions_limit,
         user_limit: settings.users_limit,
+        rules: settings.rules.clone(),
     }
 }
 
+/// Labels and annotations that the rules read; no others are kept.
+fn wanted(rules: &Rules) -> Wanted {
+    let mut wanted = Wanted::default();
+    for origin in rules.origins() {
+        let (keys, key) = match origin {
+            Origin::Annotation(key) => (&mut wanted.pod_annotations, key),
+            Origin::Label(key) => (&mut wanted.pod_labels, key),
+            Origin::NamespaceAnnotation(key) => (&mut wanted.namespace_annotations, key),
+            Origin::NamespaceLabel(key) => (&mut wanted.namespace_labels, key),
+            Origin::Namespace | Origin::UnixUser | Origin::SlurmJobOwner => continue,
+        };
+        keys.insert(key.clone());
+    }
+    wanted
+}
+
 /// All sources, in the order in which they need each other. A new source is one line here.
-fn sources(settings: &Settings) -> std::io::Result<Vec<Box<dyn Source + Send>>> {
+fn sources(settings: &Settings, pods: Mode) -> std::io::Result<Vec<Box<dyn Source + Send>>> {
+    let clock = || settings.clock.clone();
+    let wanted = wanted(&settings.rules);
+    let kubernetes = |api: &KubernetesApi| {
+        let (kubeconfig, node, wanted) = (api.kubeconfig.clone(), api.node.clone(), wanted.clone());
+        Kubernetes::new(KubernetesOptions { kubeconfig, node, mode: pods, wanted, clock: clock() })
+    };
+    let cri = |socket: &PathBuf| Cri::new(socket.clone(), wanted.clone(), clock());
+    let dcgm = |url: &ExporterUrl| Dcgm::new(url.clone(), settings.selection.clone());
+    let all: [Option<Box<dyn Source + Send>>; 7] = [
+        boxed(Some(nvml(settings)?)),
+        // Between the driver and /proc: a process that both have was there when the kubelet named the holder.
+        boxed(settings.kubelet_socket.clone().map(Kubelet::new)),
+        boxed(Some(Proc::new(&settings.proc_root, clock()))),
+        boxed(Some(Users::new(settings.users.clone()))),
+        // After /proc: what is slow must not come between the driver's lists and /proc.
+        boxed(settings.kubernetes.as_ref().map(kubernetes)),
+        boxed(settings.cri_socket.as_ref().map(cri)),
+        boxed(settings.dcgm_url.as_ref().map(dcgm)),
+    ];
+    Ok(all.into_iter().flatten().collect())
+}
+
+fn boxed(source: Option<impl Source + Send + 'static>) -> Option<Box<dyn Source + Send>> {
+    source.map(|source| Box::new(source) as Box<dyn Source + Send>)
+}
+
+fn nvml(settings: &Settings) -> std::io::Result<GuardedNvml> {
     let options = Options {
         library: settings.nvml_library.clone(),
         selection: settings.selection.clone(),
         enable_accounting: settings.enable_accounting,
+        minor_numbers: settings.kubelet_socket.is_some(),
     };
     let clock = settings.clock.clone();
     let make = move || Nvml::new(options.clone(), clock.clone());
-    let nvml = GuardedNvml::start(make, settings.timeout, settings.clock.clone())?;
-    let dcgm = settings.dcgm_url.clone().map(|url| Dcgm::new(url, settings.selection.clone()));
-    let mut all: Vec<Box<dyn Source + Send>> = vec![
-        Box::new(nvml),
-        Box::new(Proc::new(&settings.proc_root, settings.clock.clone())),
-        Box::new(Users::new(settings.passwd.clone())),
-    ];
-    // Last: a slow exporter must not come between the driver's lists and /proc.
-    all.extend(dcgm.map(|dcgm| Box::new(dcgm) as Box<dyn Source + Send>));
-    Ok(all)
+    GuardedNvml::start(make, settings.timeout, settings.clock.clone())
 }
 
 impl Pipeline {
-    /// A pipeline over the live sources.
-    pub fn live(settings: &Settings, state: State) -> std::io::Result<Self> {
+    /// A pipeline over the live sources; `pods` is how the Kubernetes API is asked.
+    pub fn live(settings: &Settings, state: State, pods: Mode) -> std::io::Result<Self> {
         let clock = settings.clock.clone();
-        Ok(Self { sources: sources(settings)?, clock, monitor: monitor(settings), state })
+        Ok(Self { sources: sources(settings, pods)?, clock, monitor: monitor(settings), state })
     }
 
     /// Reads all sources once and brings the state up to it.

@@ -1,20 +1,28 @@
 //! Settings: flags and environment over the file over the defaults.
 
-use crate::cli::{AccountingMode, CommonArgs};
-use crate::config::Config;
+use crate::cli::{AccountingMode, ApiMode, CommonArgs};
+use crate::config::{self, Config};
 use crate::exit::Failure;
+use crate::user_rules;
 use anyhow::Context as _;
 use gpu_session_core::metrics::Labels;
+use gpu_session_core::rules::Rules;
 use gpu_session_core::select::Selection;
 use gpu_session_sources::clock::Clock;
 use gpu_session_sources::dcgm::ExporterUrl;
 use gpu_session_sources::nvml;
+use gpu_session_sources::users::Names;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where node_exporter reads textfiles, by its Debian package and most charts.
 pub const DEFAULT_TEXTFILE: &str = "/var/lib/node_exporter/textfile_collector/gpu_sessions.prom";
+
+/// Where kubelets serve PodResources.
+const DEFAULT_KUBELET_SOCKET: &str = "/var/lib/kubelet/pod-resources/kubelet.sock";
+/// Where a pod finds the token of its service account.
+const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Flags and the keys of the file that they stand over, where the names differ by more than a dot.
 pub const OTHER_KEYS: [(&str, &str); 3] = [("device", "gpu.devices"), ("label", "labels"), ("config", "")];
@@ -28,8 +36,16 @@ pub struct Settings {
     pub enable_accounting: bool,
     /// The host's /proc.
     pub proc_root: PathBuf,
-    /// The host's passwd file; `None` where only a container's own is to be had.
-    pub passwd: Option<PathBuf>,
+    /// Where names of the host's users come from.
+    pub users: Names,
+    /// Whose a session is.
+    pub rules: Rules,
+    /// The kubelet's PodResources socket; `None` where it is not asked.
+    pub kubelet_socket: Option<PathBuf>,
+    /// The Kubernetes API; `None` where it is not asked.
+    pub kubernetes: Option<KubernetesApi>,
+    /// The container runtime's socket; `None` where it is not asked.
+    pub cri_socket: Option<PathBuf>,
     /// The DCGM exporter's metrics; `None` where it is not asked.
     pub dcgm_url: Option<ExporterUrl>,
     /// The textfile.
@@ -54,6 +70,15 @@ pub struct Settings {
     pub clock: Clock,
 }
 
+/// Where the API is, and which node this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesApi {
+    /// `None`: this is a pod with a service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of the node.
+    pub node: String,
+}
+
 impl Settings {
     /// Resolves the settings; what is wrong is wrong usage.
     pub fn resolve(args: &CommonArgs) -> Result<Self, Failure> {
@@ -64,6 +89,7 @@ impl Settings {
         let timeout = args.timeout.or(file.timeout).unwrap_or(Duration::from_secs(10));
         check_range("window", window, Duration::from_millis(100), Duration::from_secs(300))?;
         check_range("timeout", Some(timeout), Duration::from_millis(100), Duration::from_secs(600))?;
+        let kubernetes = kubernetes(args, file.kubernetes, file.node.as_ref())?;
         let labels = labels(args, file.node, file.labels)?;
         let clock = match &args.clock {
             Some(path) => Clock::file(path).map_err(Failure::usage)?,
@@ -74,7 +100,13 @@ impl Settings {
             nvml_library: pick(&args.nvml_library, file.nvml.library)
                 .unwrap_or_else(|| nvml::DEFAULT_LIBRARY.into()),
             enable_accounting: args.nvml_accounting.or(file.nvml.accounting) == Some(AccountingMode::Enable),
-            passwd: pick(&args.users_passwd, file.users.passwd).or_else(own_passwd),
+            users: pick(&args.users_passwd, file.users.passwd).map_or_else(own_names, Names::File),
+            rules: user_rules::resolve(file.users.rules).map_err(|e| Failure::usage(anyhow::anyhow!(e)))?,
+            kubelet_socket: pick(&args.kubelet_socket, file.kubelet.socket)
+                .or_else(default_kubelet_socket)
+                .filter(|path| path != Path::new("off")),
+            kubernetes,
+            cri_socket: pick(&args.cri_socket, file.cri.socket).filter(|path| path != Path::new("off")),
             dcgm_url: exporter(args.dcgm_url.clone().or(file.dcgm.url))?,
             proc_root,
             textfile: pick(&args.textfile, file.textfile).unwrap_or_else(|| DEFAULT_TEXTFILE.into()),
@@ -89,6 +121,38 @@ impl Settings {
             clock,
         })
     }
+}
+
+/// The kubelet's, where this node has one that we may ask; the folder, for the socket is away while the kubelet
+/// restarts.
+fn default_kubelet_socket() -> Option<PathBuf> {
+    let socket = Path::new(DEFAULT_KUBELET_SOCKET);
+    let may_enter = |folder| rustix::fs::access(folder, rustix::fs::Access::EXEC_OK).is_ok();
+    socket.parent().is_some_and(may_enter).then(|| socket.to_owned())
+}
+
+/// Where the API is asked, if it is.
+fn kubernetes(
+    args: &CommonArgs,
+    file: config::Kubernetes,
+    node: Option<&String>,
+) -> Result<Option<KubernetesApi>, Failure> {
+    let kubeconfig = args.kubernetes_kubeconfig.clone().or(file.kubeconfig);
+    let mode = args.kubernetes_api.or(file.api).unwrap_or(ApiMode::Auto);
+    let in_pod =
+        std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && Path::new(SERVICE_ACCOUNT_TOKEN).exists();
+    if mode == ApiMode::Off || !(in_pod || kubeconfig.is_some()) {
+        return Ok(None);
+    }
+    let named = [args.kubernetes_node.as_ref(), file.node.as_ref(), args.node.as_ref(), node];
+    let node = named.into_iter().flatten().map(|name| name.trim()).find(|name| !name.is_empty());
+    let node = node.map(str::to_owned).ok_or_else(|| {
+        Failure::usage(anyhow::anyhow!(
+            "kubernetes.node: the API is asked for the pods of one node, and nobody named it; set it (in a pod from \
+             spec.nodeName by the downward API), or kubernetes.api: off"
+        ))
+    })?;
+    Ok(Some(KubernetesApi { kubeconfig, node }))
 }
 
 fn exporter(url: Option<String>) -> Result<Option<ExporterUrl>, Failure> {
@@ -120,13 +184,13 @@ fn labels(
     Labels::new(pairs.chain(further)).context("labels").map_err(Failure::usage)
 }
 
-/// The passwd file of this machine, unless this is a container: an image's own says nothing of the host.
-fn own_passwd() -> Option<PathBuf> {
+/// The names of this machine, unless this is a container: an image's own say nothing of the host.
+fn own_names() -> Names {
     let marks = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
     let kubernetes = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let cgroup = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let container = marks || kubernetes || gpu_session_core::cgroup::is_containerised(&cgroup);
-    (!container).then(|| "/etc/passwd".into())
+    if container { Names::None } else { Names::System }
 }
 
 /// Root's is the system's; others keep theirs where their other programs do.

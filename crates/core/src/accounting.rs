@@ -1,12 +1,14 @@
 //! Counters, and sums by user, that lose nothing between scrapes.
 
+use crate::attribution::Attribution;
 use crate::ids::GpuLabel;
 use crate::state::State;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The user that takes what no longer fits under the limit of users, so that sums stay complete.
-pub const OTHER_USER: &str = "_other";
+/// The user, namespace and pod that take what no longer fits under the limit, so that sums stay complete.
+pub const OTHER: &str = "_other";
 
 /// A number that only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,9 @@ pub struct Usage {
     pub sm_seconds: Option<Counter>,
     /// Byte-seconds of memory.
     pub memory_byte_seconds: Option<Counter>,
+    /// When something was last added, Unix microseconds.
+    #[serde(default)]
+    pub last_us: i64,
 }
 
 /// What one session used in one step.
@@ -56,36 +61,51 @@ pub struct Used {
     pub memory_byte_seconds: Option<f64>,
 }
 
-/// Adds what a session used to the sums of its user.
+/// Adds what a session used to the sums of its user, its namespace and its pod.
 ///
-/// `compute_fraction` is the device's share of a GPU; without it SM time cannot be summed over devices.
+/// `compute_fraction` is the device's share of a GPU; without it SM time cannot be summed over devices. Each of the
+/// three kinds of sums keeps `limit` accounts, and one for the rest.
 pub fn charge(
     state: &mut State,
-    label: GpuLabel,
-    user: Option<&Arc<str>>,
-    compute_fraction: Option<f64>,
+    device: (GpuLabel, Option<f64>),
+    whose: &Attribution,
     used: Used,
-    user_limit: usize,
+    limit: usize,
     now_us: i64,
 ) {
-    let user = account_of(state, label, user, user_limit);
-    let usage = state.users.entry((label, user)).or_default();
-    if let (Some(seconds), Some(fraction)) = (used.sm_seconds, compute_fraction) {
-        Counter::add(&mut usage.sm_seconds, seconds * fraction, now_us);
-    }
-    if let Some(byte_seconds) = used.memory_byte_seconds {
-        Counter::add(&mut usage.memory_byte_seconds, byte_seconds, now_us);
+    let (label, compute_fraction) = device;
+    let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(|| "".into());
+    let add = |usage: &mut Usage| {
+        if let (Some(seconds), Some(fraction)) = (used.sm_seconds, compute_fraction) {
+            Counter::add(&mut usage.sm_seconds, seconds * fraction, now_us);
+        }
+        if let Some(byte_seconds) = used.memory_byte_seconds {
+            Counter::add(&mut usage.memory_byte_seconds, byte_seconds, now_us);
+        }
+        usage.last_us = now_us;
+    };
+    let (user, namespace) = ((label, name(&whose.user)), (label, name(&whose.namespace)));
+    let other = || (label, OTHER.into());
+    // What is nobody's has its place, whatever the limit.
+    let nobodys = |key: &(GpuLabel, Arc<str>)| key.1.is_empty();
+    add(account(&mut state.users, nobodys(&user), user, other, limit));
+    add(account(&mut state.namespaces, nobodys(&namespace), namespace, other, limit));
+    if let (Some(namespace), Some(pod)) = (&whose.namespace, &whose.pod) {
+        let key = (label, Arc::clone(namespace), Arc::clone(pod));
+        add(account(&mut state.pods, false, key, || (label, OTHER.into(), OTHER.into()), limit));
     }
 }
 
-/// The account that a user's use on a device goes to: its own, or the common one beyond the limit.
-fn account_of(state: &State, label: GpuLabel, user: Option<&Arc<str>>, limit: usize) -> Arc<str> {
-    let Some(user) = user else { return "".into() };
-    let key = (label, Arc::clone(user));
-    if state.users.contains_key(&key) || state.users.len() < limit {
-        return key.1;
-    }
-    OTHER_USER.into()
+/// The account for a key: its own, or the common one beyond the limit.
+fn account<K: Ord>(
+    accounts: &mut BTreeMap<K, Usage>,
+    always: bool,
+    key: K,
+    other: impl FnOnce() -> K,
+    limit: usize,
+) -> &mut Usage {
+    let own = always || accounts.len() < limit || accounts.contains_key(&key);
+    accounts.entry(if own { key } else { other() }).or_default()
 }
 
 #[cfg(test)]
@@ -96,7 +116,8 @@ mod tests {
 
     fn charge_user(state: &mut State, user: &str, seconds: f64, limit: usize) {
         let used = Used { sm_seconds: Some(seconds), memory_byte_seconds: None };
-        charge(state, GPU, Some(&user.into()), Some(1.0), used, limit, 10);
+        let whose = Attribution { user: Some(user.into()), ..Attribution::default() };
+        charge(state, (GPU, Some(1.0)), &whose, used, limit, 10);
     }
 
     #[test]
@@ -124,7 +145,7 @@ mod tests {
         let total: f64 = state.users.values().filter_map(|u| u.sm_seconds).map(|c| c.value).sum();
         assert!((total - 20.0).abs() < 1e-9);
         assert_eq!(state.users.len(), 5);
-        let other = state.users[&(GPU, OTHER_USER.into())].sm_seconds.map(|c| c.value);
+        let other = state.users[&(GPU, OTHER.into())].sm_seconds.map(|c| c.value);
         assert_eq!(other, Some(6.0));
     }
 
@@ -132,7 +153,7 @@ mod tests {
     fn a_slice_counts_by_its_share() {
         let mut state = State::default();
         let used = Used { sm_seconds: Some(7.0), memory_byte_seconds: Some(3.0) };
-        charge(&mut state, GPU, None, Some(1.0 / 7.0), used, 4, 0);
+        charge(&mut state, (GPU, Some(1.0 / 7.0)), &Attribution::default(), used, 4, 0);
         let usage = state.users[&(GPU, "".into())];
         assert!((usage.sm_seconds.map_or(0.0, |c| c.value) - 1.0).abs() < 1e-12);
         assert_eq!(usage.memory_byte_seconds.map(|c| c.value), Some(3.0));

@@ -51,6 +51,7 @@ pub struct SessionJson<'a> {
     container: Option<&'a str>,
     pod_uid: Option<&'a str>,
     container_id: Option<&'a str>,
+    place: Option<String>,
     attributed_by: Option<&'a str>,
     memory_used_bytes: Option<u64>,
     sm_utilization_ratio: Option<f64>,
@@ -82,6 +83,7 @@ pub fn sessions(snapshot: &Snapshot) -> Sessions<'_> {
 fn session(view: &SessionView) -> SessionJson<'_> {
     let session = &view.session;
     let attribution = &session.attribution;
+    let place = session.place.as_ref();
     let share = |engine: usize| session.shares.map(|shares| shares[engine]);
     SessionJson {
         session: view.id.to_string(),
@@ -94,11 +96,12 @@ fn session(view: &SessionView) -> SessionJson<'_> {
         uid: session.uid,
         user: text(&attribution.user),
         user_rule: text(&attribution.user_rule),
-        namespace: None,
-        pod: None,
-        container: None,
-        pod_uid: None,
-        container_id: None,
+        namespace: text(&attribution.namespace),
+        pod: text(&attribution.pod),
+        container: text(&attribution.container),
+        pod_uid: place.and_then(|place| text(&place.pod_uid)),
+        container_id: place.and_then(|place| text(&place.container_id)),
+        place: place.map(ToString::to_string).filter(|place| !place.is_empty()),
         attributed_by: text(&attribution.attributed_by),
         memory_used_bytes: session.memory_bytes,
         sm_utilization_ratio: session.sm_share(),
@@ -108,7 +111,7 @@ fn session(view: &SessionView) -> SessionJson<'_> {
         sm_seconds: session.sm_seconds.map(|counter| counter.value),
         memory_byte_seconds: session.memory_byte_seconds.map(|counter| counter.value),
         last_active_time: session.last_active_us.map(seconds),
-        allocated: None,
+        allocated: view.allocated,
     }
 }
 

@@ -7,12 +7,14 @@
 //! Nothing here does I/O, reads a clock or starts a thread: time is in the sample. `clippy.toml` enforces it.
 
 pub mod accounting;
+pub mod allocation;
 pub mod attribution;
 pub mod cgroup;
 pub mod ids;
 pub mod json;
 pub mod metrics;
 pub mod monitor;
+pub mod rules;
 pub mod sample;
 pub mod select;
 pub mod snapshot;

@@ -1,10 +1,13 @@
 //! The one pipeline: sample -> sessions -> accounting -> snapshot.
 
 use crate::accounting::{self, Counter};
+use crate::allocation::{self, Held};
+use crate::attribution::Attributor;
 use crate::ids::GpuLabel;
+use crate::rules::Rules;
 use crate::sample::{Device, Driver, Request, Sample};
 use crate::select::Selection;
-use crate::state::{DeviceState, State};
+use crate::state::{DeviceState, Session, State};
 use crate::tracker::Observation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +22,10 @@ pub struct Monitor {
     pub selection: Selection,
     /// Sessions with series of their own; further ones are counted only.
     pub session_limit: usize,
-    /// Sums by device and user; further users share one account.
+    /// Sums by device and user, by device and namespace, and by device and pod; further ones share one account.
     pub user_limit: usize,
+    /// Whose a session is.
+    pub rules: Rules,
 }
 
 impl Monitor {
@@ -35,6 +40,10 @@ impl Monitor {
             let sessions = device.sessions.iter().filter(|(_, session)| session.is_live());
             sessions.filter_map(|(key, _)| Some((key.pid, key.start_ticks?))).collect::<Vec<_>>()
         };
+        let open = || {
+            let sessions = state.devices.values().flat_map(|device| device.sessions.values());
+            sessions.filter(|session| session.is_live() && session.attribution.open)
+        };
         let accounted = state.devices.iter().filter(|(_, device)| !device.accounted.is_empty());
         let mps = state.devices.iter().filter(|(_, device)| device.mps);
         let listed = state.devices.iter().filter(|(_, device)| device.listed_us.is_some());
@@ -44,6 +53,8 @@ impl Monitor {
             known: state.devices.values().flat_map(live).collect(),
             accounted: accounted.map(|(uuid, device)| (Arc::clone(uuid), device.accounted.clone())).collect(),
             mps: mps.map(|(uuid, _)| Arc::clone(uuid)).collect(),
+            unplaced: open().filter_map(|s| s.place.as_ref()?.pod_uid.clone()).collect(),
+            uids: open().filter_map(|s| s.uid.filter(|_| is_on_host(s))).collect(),
         }
     }
 
@@ -55,12 +66,14 @@ impl Monitor {
     /// Brings the state up to the sample.
     pub fn step(&self, state: &mut State, sample: &Sample) {
         begin_boot(state, sample);
+        let held = allocation::held(sample);
         if let Some(driver) = &sample.driver {
             for device in driver.devices.iter().filter(|d| self.selection.takes(&d.facts)) {
-                self.observe(state, sample, device);
+                self.observe(state, sample, device, &held);
             }
             end_on_gone_devices(state, sample, driver);
         }
+        allocation::step(state, sample, state.time_us);
         count_errors(state, sample);
         forget(state, sample);
         self.limit_sessions(state, sample.time_us);
@@ -68,26 +81,23 @@ impl Monitor {
         state.monotonic_us = sample.monotonic_us;
     }
 
-    fn observe(&self, state: &mut State, sample: &Sample, device: &Device) {
+    fn observe(&self, state: &mut State, sample: &Sample, device: &Device, held: &[Held<'_>]) {
         let facts = &device.facts;
         let mut known = state.devices.remove(&facts.uuid).unwrap_or_else(|| DeviceState::new(facts.label));
         known.present_us = sample.time_us;
         let mut charges = Vec::new();
         if let Some((listed, processes)) = readable(sample, device) {
-            let others = &state.devices;
-            charges = Observation { sample, device, listed, processes, others }.apply(&mut known);
+            let (others, who) = (&state.devices, Attributor::new(&self.rules, sample));
+            let own = held.iter().filter(|held| held.device.uuid == facts.uuid);
+            let holders = own.map(|held| held.container).collect();
+            let unsure = allocation::is_unsure(sample, facts);
+            let observation = Observation { sample, device, listed, processes, others, who, holders, unsure };
+            charges = observation.apply(&mut known);
         }
         state.devices.insert(Arc::clone(&facts.uuid), known);
-        for (user, used) in charges {
-            accounting::charge(
-                state,
-                facts.label,
-                user.as_ref(),
-                facts.compute_fraction,
-                used,
-                self.user_limit,
-                sample.time_us,
-            );
+        for (whose, used) in charges {
+            let device = (facts.label, facts.compute_fraction);
+            accounting::charge(state, device, &whose, used, self.user_limit, sample.time_us);
         }
     }
 
@@ -113,6 +123,11 @@ impl Monitor {
         }
         Counter::add(&mut state.dropped, f64::from(newly), now_us);
     }
+}
+
+/// Whether the process is the host's own, so that its uid is a user of the host.
+fn is_on_host(session: &Session) -> bool {
+    session.place.as_ref().is_some_and(|place| !place.is_containerised())
 }
 
 /// The lists and /proc's answers, where both are there: else the device's sessions are not known.
@@ -178,6 +193,7 @@ fn forget(state: &mut State, sample: &Sample) {
     for device in state.devices.values_mut() {
         device.sessions.retain(|_, session| session.ended_us.is_none_or(recent));
     }
+    state.pods.retain(|_, usage| recent(usage.last_us));
     // While the driver is down nobody knows which devices are gone.
     if sample.driver.is_some() {
         state.devices.retain(|_, device| recent(device.present_us) || !device.sessions.is_empty());

@@ -31,15 +31,117 @@ pub struct Sample {
     /// Names of host users, by uid.
     #[serde(default)]
     pub users: BTreeMap<u32, Arc<str>>,
+    /// Uids that the name service had no time to answer for: not the same as having no name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub users_pending: BTreeSet<u32>,
+    /// What each source of pods knows, the most trusted first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<PodList>,
+    /// Labels and annotations of namespaces, where a rule reads them and the API answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Arc<BTreeMap<Arc<str>, Metadata>>>,
+    /// Devices given to containers; `None` where the kubelet was not asked or did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocations: Option<Allocations>,
     /// How each source fared.
     #[serde(default)]
     pub health: Vec<SourceHealth>,
 }
 
+/// The pods of this node by what one source knows of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodList {
+    /// Name of the source: `kubernetes`, `cri`.
+    pub source: Arc<str>,
+    /// When this was known to be so, Unix microseconds: the sample's time while the source answers.
+    pub as_of_us: i64,
+    /// Pods by the UID that their cgroups carry: for a static pod that is its configuration's hash.
+    pub pods: Arc<BTreeMap<Arc<str>, Arc<Pod>>>,
+}
+
+/// A pod, stripped to what is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+    /// Where in its life it is; `None` where the source does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// It was deleted a short while ago and is kept for processes that outlive it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+    /// When the kubelet took it (`status.startTime`), Unix microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_us: Option<i64>,
+    /// Those of its labels and annotations that rules read.
+    #[serde(default, flatten)]
+    pub metadata: Metadata,
+    /// Names of its containers by their ids, without the runtime's prefix.
+    #[serde(default)]
+    pub containers: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// Labels and annotations, cleaned (see [`crate::text`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// `status.phase` of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Not all of its containers run yet.
+    Pending,
+    /// It runs.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// All containers ended, one of them badly.
+    Failed,
+}
+
+impl Phase {
+    /// Whether the pod will never run again.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// Devices that the kubelet gave to containers (PodResources).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocations {
+    /// Containers that hold devices of ours, those of finished pods too.
+    pub containers: Vec<ContainerDevices>,
+    /// Ids of all devices that the kubelet can give (`GetAllocatableResources`); `None` where it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocatable: Option<Arc<[Arc<str>]>>,
+}
+
+/// The devices of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerDevices {
+    /// Namespace of its pod.
+    pub namespace: Arc<str>,
+    /// Name of its pod.
+    pub pod: Arc<str>,
+    /// Name of the container.
+    pub container: Arc<str>,
+    /// Ids as the kubelet has them, see [`crate::allocation::DeviceId`].
+    pub devices: Vec<Arc<str>>,
+}
+
 /// How one source fared in one sample.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceHealth {
-    /// Name of the source: `nvml`, `proc`, `users`, `dcgm`.
+    /// Name of the source: `nvml`, `kubelet`, `proc`, `users`, `kubernetes`, `cri`, `dcgm`.
     pub source: Arc<str>,
     /// Whether everything that was asked of it was answered.
     pub up: bool,
@@ -160,6 +262,9 @@ pub struct DeviceFacts {
     /// PCI bus id of the physical GPU (`nvmlDeviceGetPciInfo`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pci_bus_id: Option<Arc<str>>,
+    /// Number of the physical GPU's device file, `/dev/nvidia<n>` (`nvmlDeviceGetMinorNumber`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor_number: Option<u32>,
     /// Bytes of memory of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_total_bytes: Option<u64>,
@@ -258,4 +363,8 @@ pub struct Request {
     pub accounted: BTreeMap<Arc<str>, BTreeSet<u32>>,
     /// Devices on which MPS was seen: of those seen, only these are asked for its clients again.
     pub mps: BTreeSet<Arc<str>>,
+    /// UIDs of the pods of live sessions that no source could name yet.
+    pub unplaced: BTreeSet<Arc<str>>,
+    /// Uids of live sessions that the name service had no time to answer for.
+    pub uids: BTreeSet<u32>,
 }

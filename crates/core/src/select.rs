@@ -173,6 +173,7 @@ mod tests {
             model: None,
             mig_profile: None,
             pci_bus_id: Some("00000000:1B:00.0".into()),
+            minor_number: None,
             memory_total_bytes: None,
             compute_fraction: None,
         }

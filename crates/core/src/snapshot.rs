@@ -1,10 +1,14 @@
 //! The immutable result of a sample that every output reads.
 
+use crate::accounting::Usage;
+use crate::allocation::{self, Held};
+use crate::attribution::Attributor;
+use crate::cgroup::Kind;
 use crate::ids::{GpuLabel, SessionId, session_id};
 use crate::monitor::{Monitor, readable};
-use crate::sample::{Device, DeviceFacts, Driver, Sample, SourceHealth};
+use crate::sample::{Device, DeviceFacts, Driver, PodList, Sample, SourceHealth};
 use crate::state::{Session, State};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Who is where, and what was used, at one moment.
@@ -22,8 +26,12 @@ pub struct Snapshot {
     pub sessions: Vec<SessionView>,
     /// Sessions on all selected devices; `None` while one of them cannot be read.
     pub total_sessions: Option<u64>,
+    /// Devices that containers hold, by device, namespace, pod and container.
+    pub allocations: Vec<AllocationView>,
     /// Sums and other counters.
     pub state: CounterView,
+    /// How old the pods are that each source of pods knows, microseconds: 0 while it answers.
+    pub pods_age_us: Vec<(Arc<str>, i64)>,
     /// How the sources fared.
     pub health: Vec<SourceHealth>,
 }
@@ -41,6 +49,31 @@ pub struct DeviceView {
     pub energy_joules: Option<f64>,
     /// Who is on it; `None` where that could not be read.
     pub occupancy: Option<Occupancy>,
+    /// Containers that hold it; `None` where the kubelet did not say, or cannot give the device to anyone.
+    pub allocations: Option<u64>,
+}
+
+/// A device that a container holds, in a snapshot.
+#[derive(Clone, Debug)]
+pub struct AllocationView {
+    /// Device label.
+    pub gpu: GpuLabel,
+    /// Device UUID.
+    pub device_uuid: Arc<str>,
+    /// Namespace of the pod.
+    pub namespace: Arc<str>,
+    /// Name of the pod.
+    pub pod: Arc<str>,
+    /// Name of the container.
+    pub container: Arc<str>,
+    /// Whose the pod is.
+    pub user: Option<Arc<str>>,
+    /// Sessions of the container on the device; `None` where that is not sure, and where there are none and nobody
+    /// says whether the pod still runs.
+    pub sessions: Option<u64>,
+    /// For how long the device has not worked for the container, as far as that was watched, microseconds; `None`
+    /// where it is not sure.
+    pub idle_us: Option<i64>,
 }
 
 /// Who is on a device now.
@@ -71,6 +104,8 @@ pub struct SessionView {
     pub pid: u32,
     /// Whether it is on the device now, and the device could be read.
     pub live: bool,
+    /// Whether its container holds the device; `None` where its container is not known, or the kubelet did not say.
+    pub allocated: Option<bool>,
     /// What is known of it.
     pub session: Session,
 }
@@ -87,7 +122,11 @@ impl SessionView {
 #[derive(Clone, Debug, Default)]
 pub struct CounterView {
     /// By device label and user: SM seconds and byte-seconds.
-    pub users: Vec<(GpuLabel, Arc<str>, crate::accounting::Usage)>,
+    pub users: Vec<(GpuLabel, Arc<str>, Usage)>,
+    /// By device label and namespace.
+    pub namespaces: Vec<(GpuLabel, Arc<str>, Usage)>,
+    /// By device label, namespace and pod.
+    pub pods: Vec<(GpuLabel, Arc<str>, Arc<str>, Usage)>,
     /// Seconds by device label whose use could not be measured.
     pub unobserved: Vec<(GpuLabel, f64)>,
     /// Errors by source and kind.
@@ -105,7 +144,9 @@ impl Monitor {
         let selected: Vec<&Device> = sample.driver.as_ref().map_or_else(Vec::new, |driver| {
             driver.devices.iter().filter(|d| self.selection.takes(&d.facts)).collect()
         });
-        let mut devices: Vec<DeviceView> = selected.iter().map(|d| device_view(state, sample, d)).collect();
+        let held: Vec<Held<'_>> = allocation::held(sample).into_iter().filter(Held::counts).collect();
+        let mut devices: Vec<DeviceView> =
+            selected.iter().map(|d| device_view(state, sample, d, &held)).collect();
         devices.sort_by_key(|device| device.facts.label);
         let all_there = |driver: &Driver| {
             !driver.lost.iter().any(|gpu| self.selection.takes_gpu(gpu))
@@ -117,16 +158,67 @@ impl Monitor {
             time_us: sample.time_us,
             hold_since_us,
             driver_version: sample.driver.as_ref().and_then(|driver| driver.version.clone()),
-            sessions: session_views(state, &devices),
+            sessions: session_views(state, sample, &devices, &held),
+            allocations: self.allocation_views(state, sample, &devices, &held),
+            pods_age_us: sample.pods.iter().map(|list| age(list, sample.time_us)).collect(),
             total_sessions: total.filter(|_| whole),
             devices,
             state: counter_view(state),
             health: sample.health.clone(),
         }
     }
+
+    fn allocation_views(
+        &self,
+        state: &State,
+        sample: &Sample,
+        devices: &[DeviceView],
+        held: &[Held<'_>],
+    ) -> Vec<AllocationView> {
+        let who = Attributor::new(&self.rules, sample);
+        let read = |uuid: &Arc<str>| devices.iter().any(|d| d.facts.uuid == *uuid && d.occupancy.is_some());
+        let mut views: Vec<AllocationView> = held
+            .iter()
+            .filter(|held| self.selection.takes(held.device))
+            .map(|held| {
+                let known = state.devices.get(&held.device.uuid).filter(|_| read(&held.device.uuid));
+                let occupied = known.map(|device| allocation::occupied(held, device));
+                let runs = held.runs == Some(true);
+                let sessions = occupied.and_then(|o| o.sessions).filter(|count| *count > 0 || runs);
+                let watched = state.allocations.get(&allocation::key(held));
+                let worked =
+                    watched.map(|watched| watched.last_active_us.unwrap_or(i64::MIN).max(watched.since_us));
+                let sure = runs && sessions.is_some() && occupied.is_some_and(|o| o.measured);
+                AllocationView {
+                    gpu: held.device.label,
+                    device_uuid: Arc::clone(&held.device.uuid),
+                    namespace: Arc::clone(&held.container.namespace),
+                    pod: Arc::clone(&held.container.pod),
+                    container: Arc::clone(&held.container.container),
+                    user: who.user_of(held.container, held.pod),
+                    sessions,
+                    idle_us: worked.filter(|_| sure).map(|worked| (sample.time_us - worked).max(0)),
+                }
+            })
+            .collect();
+        views.sort_by(|a, b| {
+            (a.gpu, &a.namespace, &a.pod, &a.container).cmp(&(b.gpu, &b.namespace, &b.pod, &b.container))
+        });
+        views
+    }
 }
 
-fn device_view(state: &State, sample: &Sample, device: &Device) -> DeviceView {
+/// Pods can have been read a moment after the driver, whose time is the sample's.
+fn age(list: &PodList, now_us: i64) -> (Arc<str>, i64) {
+    (Arc::clone(&list.source), (now_us - list.as_of_us).max(0))
+}
+
+fn device_view(state: &State, sample: &Sample, device: &Device, held: &[Held<'_>]) -> DeviceView {
+    let holders = held.iter().filter(|held| held.device.uuid == device.facts.uuid).count() as u64;
+    // A device that nobody can be given is not free, nor is one that someone may hold.
+    let given = holders > 0
+        || (allocation::is_allocatable(sample, &device.facts) != Some(false)
+            && !allocation::is_unsure(sample, &device.facts));
     let known = state.devices.get(&device.facts.uuid);
     DeviceView {
         facts: Arc::clone(&device.facts),
@@ -134,6 +226,7 @@ fn device_view(state: &State, sample: &Sample, device: &Device) -> DeviceView {
         utilization_ratio: device.utilization.map(|u| u.ratio),
         energy_joules: device.energy_millijoules.map(|energy| energy as f64 / 1e3),
         occupancy: readable(sample, device).and(known).map(|known| occupancy(known.sessions.values())),
+        allocations: sample.allocations.as_ref().filter(|_| given).map(|_| holders),
     }
 }
 
@@ -158,10 +251,16 @@ fn occupancy<'a>(sessions: impl Iterator<Item = &'a Session>) -> Occupancy {
     found
 }
 
-fn session_views(state: &State, devices: &[DeviceView]) -> Vec<SessionView> {
+fn session_views(
+    state: &State,
+    sample: &Sample,
+    devices: &[DeviceView],
+    held: &[Held<'_>],
+) -> Vec<SessionView> {
     let mut views = Vec::new();
     for (uuid, known) in &state.devices {
         let device = devices.iter().find(|device| device.facts.uuid == *uuid);
+        let holders: Vec<_> = held.iter().filter(|held| held.device.uuid == *uuid).collect();
         let read_now = device.is_some_and(|device| device.occupancy.is_some());
         for (key, session) in known.sessions.iter().filter(|(_, session)| !session.dropped) {
             views.push(SessionView {
@@ -172,12 +271,26 @@ fn session_views(state: &State, devices: &[DeviceView]) -> Vec<SessionView> {
                 device_memory_bytes: device.and_then(|d| d.facts.memory_total_bytes),
                 pid: key.pid,
                 live: session.is_live() && read_now,
+                allocated: allocated(session, sample, &holders),
                 session: session.clone(),
             });
         }
     }
     views.sort_by_key(|view| (view.gpu, view.pid, view.session.first_seen_us, view.id));
     views
+}
+
+fn allocated(session: &Session, sample: &Sample, holders: &[&Held<'_>]) -> Option<bool> {
+    sample.allocations.as_ref()?;
+    // What runs outside pods is given nothing by the kubelet.
+    if session.place.as_ref().is_some_and(|place| place.kind != Kind::Pod) {
+        return Some(false);
+    }
+    if holders.iter().any(|held| session.attribution.is_in(held.container)) {
+        return Some(true);
+    }
+    let may = holders.iter().any(|held| session.attribution.may_be_in(held.container));
+    (session.place.is_some() && session.attribution.pod.is_some() && !may).then_some(false)
 }
 
 fn counter_view(state: &State) -> CounterView {
@@ -191,10 +304,15 @@ fn counter_view(state: &State) -> CounterView {
         .filter_map(|device| Some((device.label, device.unobserved?.value)))
         .collect();
     unobserved.sort_by_key(|(label, _)| *label);
-    let users = state.users.iter().map(|((gpu, user), usage)| (*gpu, Arc::clone(user), *usage)).collect();
+    let by_name = |sums: &BTreeMap<(GpuLabel, Arc<str>), Usage>| {
+        sums.iter().map(|((gpu, name), usage)| (*gpu, Arc::clone(name), *usage)).collect()
+    };
+    let pods = state.pods.iter();
     let errors = state.source_errors.iter();
     CounterView {
-        users,
+        users: by_name(&state.users),
+        namespaces: by_name(&state.namespaces),
+        pods: pods.map(|((gpu, ns, pod), usage)| (*gpu, Arc::clone(ns), Arc::clone(pod), *usage)).collect(),
         unobserved,
         source_errors: errors.map(|((s, k), c)| (Arc::clone(s), Arc::clone(k), c.value)).collect(),
         dropped: state.dropped.map_or(0.0, |counter| counter.value),

@@ -1,7 +1,9 @@
 //! What survives from sample to sample and from run to run.
 
 use crate::accounting::{Counter, Usage, Used};
+use crate::allocation::{AllocationKey, AllocationState};
 use crate::attribution::Attribution;
+use crate::cgroup::Place;
 use crate::ids::{GpuLabel, ProcessKey};
 use crate::utilization::Cursor;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,15 @@ pub struct State {
     /// Sums by device label and user; the empty user holds use that has no known user.
     #[serde(with = "pairs")]
     pub users: BTreeMap<(GpuLabel, Arc<str>), Usage>,
+    /// Sums by device label and namespace; the empty one holds use outside any namespace that is known.
+    #[serde(default, with = "pairs")]
+    pub namespaces: BTreeMap<(GpuLabel, Arc<str>), Usage>,
+    /// Sums by device label, namespace and pod, of pods that are there or were a short while ago.
+    #[serde(default, with = "pairs")]
+    pub pods: BTreeMap<(GpuLabel, Arc<str>, Arc<str>), Usage>,
+    /// Allocations now, and those that were a short while ago.
+    #[serde(default, with = "pairs")]
+    pub allocations: BTreeMap<AllocationKey, AllocationState>,
     /// Errors by source and kind.
     #[serde(with = "pairs")]
     pub source_errors: BTreeMap<(Arc<str>, Arc<str>), Counter>,
@@ -44,6 +55,12 @@ pub struct DeviceState {
     /// Whether MPS clients were listed, or its server runs.
     #[serde(default)]
     pub mps: bool,
+    /// An MPS server runs whose clients the driver does not list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden_clients: bool,
+    /// When it last turned out that someone had used the device whom nobody can name, Unix microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stray_us: Option<i64>,
     /// Pids whose accounting records were told.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub accounted: BTreeSet<u32>,
@@ -64,6 +81,8 @@ impl DeviceState {
             cursor: None,
             listed_us: None,
             mps: false,
+            hidden_clients: false,
+            stray_us: None,
             accounted: BTreeSet::new(),
             present_us: 0,
             unobserved: None,
@@ -81,6 +100,9 @@ pub struct Session {
     /// Real uid of the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// Where the process runs, by its cgroup; `None` where that could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// Whose it is.
     pub attribution: Attribution,
     /// When the process started, Unix microseconds.
@@ -128,6 +150,7 @@ impl Session {
         Self {
             command: None,
             uid: None,
+            place: None,
             attribution,
             process_start_us,
             first_seen_us,
@@ -148,6 +171,11 @@ impl Session {
     /// Share of the time in which its kernels ran, 0 to 1, over the last window.
     pub fn sm_share(&self) -> Option<f64> {
         self.shares.map(|shares| shares[0]).or(self.device_share)
+    }
+
+    /// Whether it is an MPS server or daemon, which works for others. Only the name tells.
+    pub fn is_mps(&self) -> bool {
+        self.command.as_deref().is_some_and(|command| command.starts_with("nvidia-cuda-mps"))
     }
 
     /// Whether the process was on the device at the last sample.
@@ -274,24 +302,37 @@ impl State {
     fn check(&self) -> Result<(), BadState> {
         let sessions = || self.devices.values().flat_map(|device| device.sessions.values());
         let counters = sessions().flat_map(|s| [s.sm_seconds, s.memory_byte_seconds]);
-        let sums = self.users.values().flat_map(|u| [u.sm_seconds, u.memory_byte_seconds]);
+        let sums = self.users.values().chain(self.namespaces.values()).chain(self.pods.values());
+        let sums = sums.flat_map(|u| [u.sm_seconds, u.memory_byte_seconds]);
         let own = self.devices.values().map(|device| device.unobserved).chain([self.dropped]);
         let all = counters.chain(sums).chain(own).flatten().chain(self.source_errors.values().copied());
         if all.into_iter().any(|counter| !counter.is_sane()) {
             return Err(BadState::Impossible("a counter is negative or not finite"));
         }
-        let of_session = |s: &Session| {
-            let Attribution { user, user_rule, attributed_by, unattributed } = s.attribution.clone();
-            [s.command.clone(), user, user_rule, attributed_by, unattributed]
-        };
-        let texts = sessions().flat_map(of_session).flatten();
-        let keys = self.devices.keys().chain(self.users.keys().map(|(_, user)| user));
-        let errors = self.source_errors.keys().flat_map(|(source, kind)| [source, kind]);
-        if texts.chain(keys.chain(errors).cloned()).any(|text| crate::text::clean(&text) != *text) {
+        let mut texts: Vec<&Arc<str>> = sessions().flat_map(session_texts).collect();
+        texts.extend(self.devices.keys());
+        texts.extend(self.users.keys().chain(self.namespaces.keys()).map(|(_, name)| name));
+        texts.extend(self.pods.keys().flat_map(|(_, namespace, pod)| [namespace, pod]));
+        texts.extend(
+            self.allocations.keys().flat_map(|(uuid, ns, pod, container)| [uuid, ns, pod, container]),
+        );
+        texts.extend(self.source_errors.keys().flat_map(|(source, kind)| [source, kind]));
+        if texts.into_iter().any(|text| crate::text::clean(text) != **text) {
             return Err(BadState::Impossible("a name holds control characters or is too long"));
         }
         Ok(())
     }
+}
+
+/// Every text of a session.
+fn session_texts(session: &Session) -> impl Iterator<Item = &Arc<str>> {
+    let Attribution { user, user_rule, namespace, pod, container, attributed_by, unattributed, open: _ } =
+        &session.attribution;
+    let place = session.place.iter().flat_map(|place| [&place.pod_uid, &place.container_id, &place.name]);
+    [&session.command, user, user_rule, namespace, pod, container, attributed_by, unattributed]
+        .into_iter()
+        .chain(place)
+        .flatten()
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! Sessions of one device: who came, who left, what each used since the last sample.
 
 use crate::accounting::{Counter, Used};
-use crate::attribution::{self, Attribution};
+use crate::attribution::{Attribution, Attributor, Holder, Known};
+use crate::cgroup::{Kind, Place};
 use crate::ids::{self, ProcessKey};
-use crate::sample::{AccountingRecord, Activity, Device, DeviceProcess, Process, Sample};
+use crate::sample::{AccountingRecord, Activity, ContainerDevices, Device, DeviceProcess, Process, Sample};
 use crate::state::{DeviceState, Session};
 use crate::utilization::{self, Integrated, MAX_GAP_US, Slice};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a session used in this step, and who pays for it.
-pub type Charge = (Option<Arc<str>>, Used);
+/// What a session used in this step, and whose it is.
+pub type Charge = (Attribution, Used);
 
 /// One reading of a device whose sessions can be told.
 pub struct Observation<'a> {
@@ -24,6 +25,12 @@ pub struct Observation<'a> {
     pub processes: &'a BTreeMap<u32, Process>,
     /// The other devices, for what is already known of a process that comes here from there.
     pub others: &'a BTreeMap<Arc<str>, DeviceState>,
+    /// Says whose a process is.
+    pub who: Attributor<'a>,
+    /// Containers that the kubelet lists for the device, those of pods that may be over too.
+    pub holders: Vec<&'a ContainerDevices>,
+    /// Some other container may hold it.
+    pub unsure: bool,
 }
 
 impl Observation<'_> {
@@ -37,6 +44,7 @@ impl Observation<'_> {
         };
         self.list(state, elapsed_us);
         let ended = self.end_missing(state);
+        self.attribute(state);
         match &integrated {
             Some(done) => {
                 self.credit(state, done);
@@ -49,7 +57,9 @@ impl Observation<'_> {
         state.label = self.device.facts.label;
         state.listed_us = Some(self.sample.monotonic_us);
         state.present_us = now;
-        state.mps = self.device.mps || state.sessions.values().any(|s| s.is_live() && is_mps(s));
+        let served = state.sessions.values().any(|session| session.is_live() && session.is_mps());
+        state.mps = self.device.mps || served;
+        state.hidden_clients = served && !self.device.mps;
         self.charges(state)
     }
 
@@ -65,7 +75,7 @@ impl Observation<'_> {
             if let Some(byte_seconds) = used.memory_byte_seconds {
                 Counter::add(&mut session.memory_byte_seconds, byte_seconds, now);
             }
-            (session.attribution.user.clone(), used)
+            (session.attribution.clone(), used)
         };
         let spent = state.sessions.values_mut().filter(|session| session.used != Used::default());
         spent.map(charge).collect()
@@ -108,12 +118,53 @@ impl Observation<'_> {
     }
 
     fn begin(&self, key: &ProcessKey, process: &Process) -> Session {
-        let (command, uid, attribution) = self.describe(key, process);
         let start = self.sample.boot_us.zip(key.start_ticks).map(|(boot, ticks)| {
             let hz = u128::from(self.sample.ticks_per_second.max(1));
             boot.saturating_add((u128::from(ticks) * 1_000_000 / hz) as i64)
         });
-        Session { command, uid, ..Session::new(attribution, start, self.sample.time_us) }
+        let new = Session::new(Attribution::open(), start, self.sample.time_us);
+        // What is known of a process is the same on every device.
+        if process.cgroup.is_none()
+            && let Some(known) = self.others.values().find_map(|device| device.sessions.get(key))
+        {
+            let (command, place, attribution) =
+                (known.command.clone(), known.place.clone(), known.attribution.clone());
+            return Session { command, uid: known.uid, place, attribution, ..new };
+        }
+        let place = process.cgroup.as_deref().map(Place::of);
+        Session { command: process.command.clone(), uid: process.uid, place, ..new }
+    }
+
+    /// Finds out whose the sessions are that may be known better by now.
+    fn attribute(&self, state: &mut DeviceState) {
+        if !state.sessions.values().any(|session| session.is_live() && session.attribution.open) {
+            return;
+        }
+        let holder = self.holder(state);
+        for session in state.sessions.values_mut().filter(|s| s.is_live() && s.attribution.open) {
+            let known = Known {
+                place: session.place.as_ref(),
+                uid: session.uid,
+                mps: session.is_mps(),
+                so_far: &session.attribution,
+            };
+            session.attribution = self.who.attribute(known, holder);
+        }
+    }
+
+    /// The container that a pod's process on the device must be of: the kubelet gave the device to no other, and
+    /// the processes of one container only are on it.
+    fn holder(&self, state: &DeviceState) -> Holder<'_> {
+        let live = state.sessions.values().filter(|session| session.is_live() && !session.is_mps());
+        let places =
+            live.filter_map(|session| session.place.as_ref()).filter(|place| place.kind == Kind::Pod);
+        let containers: BTreeSet<_> = places.map(|place| (&place.pod_uid, &place.container_id)).collect();
+        match (self.holders.as_slice(), containers.len()) {
+            _ if self.unsure => Holder::Ambiguous,
+            ([], _) => Holder::None,
+            ([holder], 1) => Holder::One(holder),
+            _ => Holder::Ambiguous,
+        }
     }
 
     /// Sessions that came and went between two readings of the lists: accounting mode has them.
@@ -137,10 +188,11 @@ impl Observation<'_> {
             let seconds =
                 record.sm.map(|sm| f64::from(sm) / 100.0 * (end - record.start_us).max(0) as f64 / 1e6);
             let mut session =
-                Session::new(attribution::unknown("ended_unseen"), Some(record.start_us), record.start_us);
+                Session::new(Attribution::unknown("ended_unseen"), Some(record.start_us), record.start_us);
             session.last_seen_us = end;
             session.ended_us = Some(now);
             session.used.sm_seconds = seconds;
+            state.stray_us = Some(now);
             state.sessions.insert(key, session);
         }
     }
@@ -151,16 +203,6 @@ impl Observation<'_> {
         let since_boot = self.sample.boot_us.map(|boot| i128::from(record.start_us - boot));
         let start_ticks = since_boot.and_then(|us| u64::try_from(us * hz / 1_000_000).ok());
         self.key(record.pid, &Process { start_ticks, ..Process::default() })
-    }
-
-    /// Name, uid and owner: from /proc, or from the session of the same process on another device.
-    fn describe(&self, key: &ProcessKey, process: &Process) -> (Option<Arc<str>>, Option<u32>, Attribution) {
-        if process.cgroup.is_none()
-            && let Some(known) = self.others.values().find_map(|device| device.sessions.get(key))
-        {
-            return (known.command.clone(), known.uid, known.attribution.clone());
-        }
-        (process.command.clone(), process.uid, attribution::attribute(process, &self.sample.users))
     }
 
     /// Ends what is no longer listed; says whether anything ended.
@@ -183,7 +225,12 @@ impl Observation<'_> {
         // The answer can reach back over readings that failed, to sessions that were found to be over then.
         let since = done.window.map_or(self.sample.time_us, |(from, _)| from);
         for process in done.processes() {
-            spend(&mut candidates(state, process.pid, since), process.slices());
+            let mut known = candidates(state, process.pid, since);
+            if known.is_empty() && process.slices().any(|slice| slice.is_busy()) {
+                state.stray_us = Some(self.sample.time_us);
+                continue;
+            }
+            spend(&mut known, process.slices());
         }
         for session in state.sessions.values_mut().filter(|session| was_there(session, since)) {
             session.used.sm_seconds = Some(session.busy_us[0] / 1e6);
@@ -217,11 +264,6 @@ impl Observation<'_> {
             session.used.sm_seconds = figure.measured_us.map(|us| figure.ratio * us as f64 / 1e6);
         }
     }
-}
-
-/// Whether the session is of an MPS server or daemon, known by its name.
-fn is_mps(session: &Session) -> bool {
-    session.command.as_deref().is_some_and(|command| command.starts_with("nvidia-cuda-mps"))
 }
 
 /// Whether the session may have been on the device at some time since then.
@@ -269,7 +311,7 @@ fn spend_one(session: &mut Session, slice: &Slice) {
     for (busy, share) in session.busy_us.iter_mut().zip(slice.shares) {
         *busy += share * length;
     }
-    if slice.shares.iter().any(|share| *share > 0.0) {
+    if slice.is_busy() {
         session.last_active_us = session.last_active_us.max(Some(slice.to_us));
     }
 }

@@ -44,6 +44,13 @@ pub struct Slice {
     pub exact: bool,
 }
 
+impl Slice {
+    /// Whether any engine worked in it.
+    pub fn is_busy(&self) -> bool {
+        self.shares.iter().any(|share| *share > 0.0)
+    }
+}
+
 /// One answer, worked out.
 #[derive(Clone, Debug)]
 pub struct Integrated {

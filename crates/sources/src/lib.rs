@@ -1,10 +1,16 @@
 //! Readers: each source is one file behind [`Source`], and knows nothing of outputs.
 
+mod backoff;
 pub mod capture;
 pub mod clock;
+pub mod cri;
 pub mod dcgm;
+pub mod kubelet;
+pub mod kubernetes;
 pub mod nvml;
+pub mod pods;
 pub mod proc;
+mod socket;
 pub mod users;
 
 use clock::Clock;

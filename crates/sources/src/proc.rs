@@ -265,6 +265,7 @@ mod tests {
             model: None,
             mig_profile: None,
             pci_bus_id: None,
+            minor_number: None,
             memory_total_bytes: None,
             compute_fraction: None,
         };

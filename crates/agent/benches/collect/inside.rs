@@ -11,6 +11,7 @@ use gpu_session_monitor::exit::Exit;
 use gpu_session_monitor::pipeline::Pipeline;
 use gpu_session_monitor::settings::Settings;
 use gpu_session_sources::clock::Clock;
+use gpu_session_sources::kubernetes::Mode as PodsMode;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::CString;
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     };
     let settings = Settings::resolve(&collect.common).map_err(|failure| failure.error)?;
     let base = State::from_json(&std::fs::read(settings.state_dir.join("state.json"))?)?;
-    let mut pipeline = Pipeline::live(&settings, base.clone())?;
+    let mut pipeline = Pipeline::live(&settings, base.clone(), PodsMode::Once)?;
     let first = pipeline.sample();
     first.driver.as_ref().ok_or_else(|| anyhow!("{:?}", first.health))?;
     let mut parts: [Vec<f64>; 4] = Default::default();

@@ -8,6 +8,7 @@ use crate::settings::Settings;
 use crate::state_file::StateFolder;
 use crate::{REVISION, VERSION, say};
 use gpu_session_core::metrics::{Context, Format, render};
+use gpu_session_sources::kubernetes::Mode;
 use std::path::Path;
 
 pub(super) fn run(args: &CollectArgs) -> Result<Exit, Failure> {
@@ -24,7 +25,7 @@ pub(super) fn run(args: &CollectArgs) -> Result<Exit, Failure> {
     }
     let folder = StateFolder::open(&settings.state_dir)?;
     let begin_us = settings.clock.now_us();
-    let mut pipeline = Pipeline::live(&settings, folder.load()?)?;
+    let mut pipeline = Pipeline::live(&settings, folder.load()?, Mode::Once)?;
     let sample = pipeline.sample_over(settings.window, settings.window_given);
     say::health(&sample);
     // The state first: counters in the file must never be ahead of it.

@@ -14,6 +14,9 @@ use gpu_session_core::metrics::{Context, Format, render};
 use gpu_session_core::snapshot::Snapshot;
 use gpu_session_core::state::State;
 use gpu_session_sources::clock::Clock;
+use gpu_session_sources::kubernetes::Mode;
+use kube_sim::scenario::Playback;
+use kube_sim::{ApiServer, Cluster, Kubelet};
 use nvml_sim::proc_tree::ProcTree;
 use nvml_sim::scenario::Scenario;
 use std::net::SocketAddr;
@@ -27,6 +30,8 @@ use tokio::sync::watch;
 const SCENARIO: &str = include_str!("../../../../testdata/scenarios/demo.yaml");
 /// Name of the demo's folder, before its random part.
 const STAGE_PREFIX: &str = "gpu-session-monitor-demo-";
+/// Its name.
+const NODE: &str = "demo-node";
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Lines of the metrics that are shown at the start.
 const HEAD_LINES: usize = 24;
@@ -99,25 +104,54 @@ fn find_library(named: Option<&Path>) -> Result<PathBuf, Failure> {
     )))
 }
 
+/// The node and its Kubernetes, as the scenario has them.
+struct Played {
+    tree: ProcTree,
+    pods: Playback,
+    _api: ApiServer,
+    _kubelet: Kubelet,
+}
+
+impl Played {
+    /// Lays all out in the demo's folder: `proc`, `passwd`, `kubeconfig` and the kubelet's socket.
+    fn start(stage: &Path, scenario: &Scenario, epoch_us: i64) -> anyhow::Result<Self> {
+        let tree = ProcTree::create(&stage.join("proc"), scenario, epoch_us)?;
+        tree.write_passwd(&stage.join("passwd"))?;
+        let cluster = Cluster::new();
+        let api = ApiServer::start(&cluster).context("the demo's API server")?;
+        api.accept_token(NODE, "system:serviceaccount:gpu-operator:gpu-session-monitor");
+        std::fs::write(stage.join("token"), NODE)?;
+        std::fs::write(stage.join("kubeconfig"), api.kubeconfig(&stage.join("token")))?;
+        let kubelet =
+            Kubelet::start(&cluster, NODE, stage.join("kubelet.sock")).context("the demo's kubelet")?;
+        let pods = Playback::new(&cluster, scenario, epoch_us, NODE);
+        Ok(Self { tree, pods, _api: api, _kubelet: kubelet })
+    }
+
+    fn sync(&mut self, now_us: i64) -> std::io::Result<()> {
+        self.pods.sync(now_us);
+        self.tree.sync(now_us)
+    }
+}
+
 fn play(args: &DemoArgs, stage: &Path) -> Result<Exit, Failure> {
     let scenario = Scenario::load(&stage.join("scenario.yaml"))?;
     let epoch_us =
         std::env::var("NVML_SIM_EPOCH").ok().and_then(|s| s.parse::<i64>().ok()).unwrap_or(0) * 1_000_000;
-    let proc_root = stage.join("proc");
-    let mut tree = ProcTree::create(&proc_root, &scenario, epoch_us)?;
-    let passwd = stage.join("passwd");
-    tree.write_passwd(&passwd)?;
+    let mut node = Played::start(stage, &scenario, epoch_us)?;
     let common = CommonArgs {
         nvml_library: args.nvml_library.clone(),
-        proc_root: Some(proc_root),
-        users_passwd: Some(passwd),
+        proc_root: Some(stage.join("proc")),
+        users_passwd: Some(stage.join("passwd")),
+        kubelet_socket: Some(stage.join("kubelet.sock")),
+        kubernetes_kubeconfig: Some(stage.join("kubeconfig")),
         state_dir: Some(stage.join("state")),
-        node: Some("demo-node".to_owned()),
+        node: Some(NODE.to_owned()),
         ..CommonArgs::default()
     };
     let settings = Settings::resolve(&common)?;
-    let mut pipeline = Pipeline::live(&settings, State::default())?;
-    tree.sync(settings.clock.now_us())?;
+    let mut pipeline = Pipeline::live(&settings, State::default(), Mode::Watch)?;
+    node.sync(settings.clock.now_us())?;
     let first = pipeline.sample_over(settings.window, true);
     say::health(&first);
     if first.driver.is_none() {
@@ -137,7 +171,7 @@ fn play(args: &DemoArgs, stage: &Path) -> Result<Exit, Failure> {
         let listener = listen(args.listen).await?;
         super::print(&welcome(&snapshot, &settings, listener.local_addr()?))?;
         std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
-            keep_sampling(&settings, &mut pipeline, &mut tree, &sender);
+            keep_sampling(&settings, &mut pipeline, &mut node, &sender);
         })?;
         let end = end(args.seconds);
         axum::serve(listener, http::router(shared)).with_graceful_shutdown(end).await?;
@@ -149,12 +183,12 @@ fn play(args: &DemoArgs, stage: &Path) -> Result<Exit, Failure> {
 fn keep_sampling(
     settings: &Settings,
     pipeline: &mut Pipeline,
-    tree: &mut ProcTree,
+    node: &mut Played,
     snapshots: &watch::Sender<Arc<Snapshot>>,
 ) {
     while !snapshots.is_closed() {
         settings.clock.sleep(INTERVAL);
-        if let Err(e) = tree.sync(settings.clock.now_us()) {
+        if let Err(e) = node.sync(settings.clock.now_us()) {
             // At the end the folder goes before the thread does.
             if !snapshots.is_closed() {
                 say::warn(format_args!("the demo's /proc: {e}"));
@@ -206,7 +240,8 @@ fn welcome(snapshot: &Snapshot, settings: &Settings, address: SocketAddr) -> Str
         metrics.lines().filter(|line| !line.starts_with("# HELP")).take(HEAD_LINES).collect();
     format!(
         "A simulated node: 4 H100, the first cut into MIG instances; users come and go for 40 minutes.\n\
-         Look at GPU 1, which several users share, GPU 2, which is held and does nothing, and 0_10_0, which is free.\n\n\
+         Look at GPU 1, which several users share, GPU 2, which is held and does nothing, and 0_10_0, which is free.\n\
+         Who they are comes from Unix, AstraGo's annotation and JupyterHub's: user_rule in gpu_session_info says which.\n\n\
          {}\nThe head of its metrics:\n\n{}\n\n\
          Served at http://{address}/metrics; try:\n\n\
          \x20 curl -s http://{address}/metrics | grep gpu_session_users\n\

@@ -8,6 +8,8 @@ use crate::settings::Settings;
 use crate::state_file::StateFolder;
 use gpu_session_core::sample::Sample;
 use gpu_session_core::state::State;
+use gpu_session_sources::kubernetes::Mode;
+use gpu_session_sources::users::Names;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
@@ -20,12 +22,15 @@ enum Finding {
 
 pub(super) fn run(args: &CommonArgs) -> Result<Exit, Failure> {
     let settings = Settings::resolve(args)?;
-    let sample = Pipeline::live(&settings, State::default())?.sample();
+    let sample = Pipeline::live(&settings, State::default(), Mode::Watch)?.sample();
     let mut findings: Vec<(&str, Finding)> = Vec::new();
     for source in &sample.health {
         let name = match &*source.source {
             "nvml" => "driver",
             "proc" => "processes",
+            "kubelet" => "kubelet",
+            "kubernetes" => "Kubernetes API",
+            "cri" => "CRI",
             "dcgm" => "DCGM exporter",
             _ => "users",
         };
@@ -54,17 +59,54 @@ pub(super) fn run(args: &CommonArgs) -> Result<Exit, Failure> {
 fn summary(name: &str, sample: &Sample, settings: &Settings) -> String {
     match name {
         "driver" => {
-            let version = sample.driver.as_ref().and_then(|driver| driver.version.as_deref()).unwrap_or("of unknown version");
+            let version = sample
+                .driver
+                .as_ref()
+                .and_then(|driver| driver.version.as_deref())
+                .unwrap_or("of unknown version");
             format!("{} answers, driver {version}", settings.nvml_library.display())
         }
         "processes" => format!("{} is the host's", settings.proc_root.display()),
+        "kubelet" => kubelet(sample),
+        "Kubernetes API" | "CRI" => pods(name, sample, settings),
         "DCGM exporter" => settings.dcgm_url.as_ref().map_or_else(String::new, |url| {
             format!("{url}: nothing wrong (asked only where NVML has no figure)")
         }),
-        _ => settings.passwd.as_ref().map_or_else(
-            || "this is a container: users are shown as uid:<n> until users.passwd names the host's passwd file".to_owned(),
-            |path| format!("names from {}", path.display()),
-        ),
+        _ => users(&settings.users),
+    }
+}
+
+fn users(names: &Names) -> String {
+    match names {
+        Names::File(path) => format!("names from {}", path.display()),
+        Names::System => "names by this machine's name service (getpwuid)".to_owned(),
+        Names::None => {
+            "this is a container: users are shown as uid:<n> until users.passwd names the host's passwd file"
+                .to_owned()
+        }
+    }
+}
+
+fn kubelet(sample: &Sample) -> String {
+    let Some(allocations) = &sample.allocations else { return "it was not asked".to_owned() };
+    let held = allocations.containers.len();
+    let offered = allocations
+        .allocatable
+        .as_ref()
+        .map_or_else(String::new, |ids| format!(", it can give {}", ids.len()));
+    format!("it answers: containers that hold a GPU: {held}{offered}")
+}
+
+fn pods(name: &str, sample: &Sample, settings: &Settings) -> String {
+    let source = if name == "CRI" { "cri" } else { "kubernetes" };
+    let node = settings.kubernetes.as_ref().map_or("", |api| api.node.as_str());
+    match sample.pods.iter().find(|list| *list.source == *source) {
+        Some(list) if source == "cri" => format!("it answers, pods: {}", list.pods.len()),
+        Some(list) if list.pods.is_empty() => {
+            format!("it answers, and has no pod on {node:?}: is that this node's name?")
+        }
+        Some(list) => format!("it answers, pods on {node}: {}", list.pods.len()),
+        None => "not needed: no process is in a pod that others do not know".to_owned(),
     }
 }
 

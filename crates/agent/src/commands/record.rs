@@ -8,12 +8,13 @@ use crate::{files, say};
 use anyhow::Context as _;
 use gpu_session_core::state::State;
 use gpu_session_sources::capture::Capture;
+use gpu_session_sources::kubernetes::Mode;
 use std::path::Path;
 
 pub(super) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     let settings = Settings::resolve(&args.common)?;
     // From nothing, as a replay begins: else the capture would lack what this node knew already.
-    let mut pipeline = Pipeline::live(&settings, State::default())?;
+    let mut pipeline = Pipeline::live(&settings, State::default(), Mode::Watch)?;
     let mut samples = Vec::new();
     let mut worst = Exit::Ok;
     for taken in 0..args.samples {

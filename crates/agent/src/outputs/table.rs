@@ -9,18 +9,65 @@ const UNKNOWN: &str = "-";
 
 /// Devices, then sessions; fits the terminal, and is plain text elsewhere.
 pub fn snapshot(snapshot: &Snapshot) -> String {
-    let mut devices = table(&["GPU", "MODEL", "MIG", "SESSIONS", "USERS", "BUSY %", "MEMORY", "TOTAL"]);
-    for device in &snapshot.devices {
-        devices.add_row(device_row(device));
-    }
-    align_right(&mut devices, &[3, 4, 5, 6, 7]);
-    let mut sessions = table(&["GPU", "USER", "PID", "COMMAND", "SM %", "MEMORY", "MEM %", "FOR", "ACTIVE"]);
-    for view in snapshot.sessions.iter().filter(|view| view.live) {
-        sessions.add_row(session_row(view, snapshot.time_us));
-    }
-    align_right(&mut sessions, &[2, 4, 5, 6, 7, 8]);
     let total = snapshot.total_sessions.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string());
-    format!("{devices}\n\n{sessions}\n\nsessions: {total}\n")
+    let idle = idle(snapshot).map_or_else(String::new, |idle| format!("{idle}\n\n"));
+    format!("{}\n\n{}\n\n{idle}sessions: {total}\n", devices(snapshot), sessions(snapshot))
+}
+
+fn devices(snapshot: &Snapshot) -> Table {
+    let told = snapshot.devices.iter().any(|device| device.allocations.is_some());
+    let mut header = vec!["GPU", "MODEL", "MIG", "SESSIONS", "USERS", "BUSY %", "MEMORY", "TOTAL"];
+    header.extend(told.then_some("HELD BY"));
+    let mut devices = table(&header);
+    for device in &snapshot.devices {
+        let mut row = device_row(device);
+        row.extend(told.then(|| shown(device.allocations)));
+        devices.add_row(row);
+    }
+    align_right(&mut devices, &[3, 4, 5, 6, 7, 8]);
+    devices
+}
+
+fn sessions(snapshot: &Snapshot) -> Table {
+    let live = || snapshot.sessions.iter().filter(|view| view.live);
+    let placed = live().any(|view| !place(view).is_empty());
+    let mut header = vec!["GPU", "USER"];
+    header.extend(placed.then_some("WHERE"));
+    header.extend(["PID", "COMMAND", "SM %", "MEMORY", "MEM %", "FOR", "ACTIVE"]);
+    let mut sessions = table(&header);
+    for view in live() {
+        let mut row = session_row(view, snapshot.time_us);
+        if placed {
+            row.insert(
+                2,
+                Some(place(view)).filter(|place| !place.is_empty()).unwrap_or_else(|| UNKNOWN.into()),
+            );
+        }
+        sessions.add_row(row);
+    }
+    let pid = 2 + usize::from(placed);
+    align_right(&mut sessions, &[pid, pid + 2, pid + 3, pid + 4, pid + 5, pid + 6]);
+    sessions
+}
+
+/// Containers that hold a device on which they have no session.
+fn idle(snapshot: &Snapshot) -> Option<Table> {
+    let mut table = table(&["HELD BUT IDLE", "USER", "BY", "FOR"]);
+    for held in snapshot.allocations.iter().filter(|held| held.sessions == Some(0)) {
+        let by = format!("{}/{} {}", held.namespace, held.pod, held.container);
+        table.add_row([held.gpu.to_string(), text(&held.user), by, shown(held.idle_us.map(duration))]);
+    }
+    align_right(&mut table, &[3]);
+    (!table.is_empty()).then_some(table)
+}
+
+/// The pod, or where else it runs.
+fn place(view: &SessionView) -> String {
+    let session = &view.session;
+    match (&session.attribution.namespace, &session.attribution.pod) {
+        (Some(namespace), Some(pod)) => format!("{namespace}/{pod}"),
+        _ => session.place.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
 }
 
 fn table(header: &[&str]) -> Table {
@@ -30,6 +77,7 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
+/// Columns that are not there are left alone.
 fn align_right(table: &mut Table, columns: &[usize]) {
     for index in columns {
         if let Some(column) = table.column_mut(*index) {

@@ -29,7 +29,6 @@ fn every_capture_gives_its_golden_output() {
             let run = replay(&folder.join("capture.json"), format);
             // The capture may be of a bad day: what it became is golden all the same.
             assert!([0, 1, 3].contains(&run.code), "{}: {}", folder.display(), run.stderr);
-            // This network's doctype needs state for HOME; the code is part of the golden output.
             let text = run.stdout;
             let golden = folder.join(name);
             if update {
@@ -61,7 +60,7 @@ const RECORDED: [(&str, &str, f64); 6] = [
 #[test]
 fn a_recording_is_deterministic_and_is_the_capture_that_is_kept() {
     for (folder, scenario, at) in RECORDED {
-        let mut node = Node::new(&scenario_file(scenario));
+        let mut node = Node::in_cluster(&scenario_file(scenario));
         node.at(at);
         assert_kept(&node, folder, &[]);
     }

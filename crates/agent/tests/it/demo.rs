@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn get(address: &str, path: &str, accept: &str) -> String {
@@ -68,9 +69,10 @@ fn a_folder_that_is_not_the_demos_is_never_removed() {
 
 #[test]
 fn without_the_simulated_driver_it_says_where_to_get_it() {
-    let alone = tempfile::tempdir().unwrap();
+    // A link, for a copy that another thread's child holds open for writing cannot be run.
+    let alone = tempfile::tempdir_in(Path::new(crate::node::program()).parent().unwrap()).unwrap();
     let program = alone.path().join("gpu-session-monitor");
-    std::fs::copy(crate::node::program(), &program).unwrap();
+    std::fs::hard_link(crate::node::program(), &program).unwrap();
     let output = Command::new(program).arg("demo").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cargo build -p nvml-sim"));

@@ -1,5 +1,6 @@
 //! A simulated node, and a reader of metrics that is not ours to render.
 
+use crate::kubernetes::Kubernetes;
 use nvml_sim::proc_tree::ProcTree;
 use nvml_sim::scenario::Scenario;
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ pub(crate) const EPOCH: i64 = 1_700_000_000;
 pub(crate) struct Node {
     pub(crate) dir: tempfile::TempDir,
     tree: ProcTree,
+    pub(crate) kubernetes: Option<Kubernetes>,
 }
 
 /// How a run ended and what it wrote.
@@ -49,7 +51,7 @@ impl Node {
         std::fs::create_dir(dir.path().join("textfiles")).unwrap();
         let tree = ProcTree::create(&dir.path().join("proc"), &parsed, EPOCH * 1_000_000).unwrap();
         tree.write_passwd(&dir.path().join("passwd")).unwrap();
-        let mut node = Self { dir, tree };
+        let mut node = Self { dir, tree, kubernetes: None };
         node.at(0.0);
         node
     }
@@ -67,6 +69,9 @@ impl Node {
         let now_us = EPOCH * 1_000_000 + (seconds * 1e6).round() as i64;
         std::fs::write(self.path("clock"), now_us.to_string()).unwrap();
         self.tree.sync(now_us).unwrap();
+        if let Some(kubernetes) = &mut self.kubernetes {
+            kubernetes.sync(now_us);
+        }
     }
 
     /// Where the clock stands, in seconds after the anchor.
@@ -91,6 +96,11 @@ impl Node {
             ("GPU_SESSION_MONITOR_TEXTFILE", self.textfile()),
         ];
         command.envs(set).env("NVML_SIM_EPOCH", EPOCH.to_string());
+        // Not that of the machine that the tests run on.
+        command.env("GPU_SESSION_MONITOR_KUBELET_SOCKET", "off");
+        if let Some(kubernetes) = &self.kubernetes {
+            kubernetes.name_to(self, &mut command);
+        }
         command
     }
 

@@ -86,6 +86,7 @@ fn json_has_the_documented_fields_and_null_for_the_unknown() {
         "container",
         "pod_uid",
         "container_id",
+        "place",
         "attributed_by",
         "memory_used_bytes",
         "sm_utilization_ratio",

@@ -68,7 +68,9 @@ impl<'a> SessionText<'a> {
             process,
             by_session,
         };
-        text.process = render_labels(table::PROCESS, &[&text.gpu, &text.seed_pid, text.command(), "", ""]);
+        let [namespace, pod, _] = text.pod();
+        let process = [&*text.gpu, &text.seed_pid, text.command(), pod, namespace];
+        text.process = render_labels(table::PROCESS, &process);
         text.by_session = render_labels(table::BY_SESSION, &text.by_session_values());
         text
     }
@@ -76,7 +78,19 @@ impl<'a> SessionText<'a> {
     /// Values of [`table::BY_SESSION`].
     fn by_session_values(&self) -> [&str; 6] {
         let user = self.view.session.attribution.user.as_deref().unwrap_or("");
-        [&self.id, &self.gpu, "", "", "", user]
+        let [namespace, pod, container] = self.pod();
+        [&self.id, &self.gpu, namespace, pod, container, user]
+    }
+
+    /// Namespace, pod and container; empty outside Kubernetes.
+    fn pod(&self) -> [&'a str; 3] {
+        let whose = &self.view.session.attribution;
+        [&whose.namespace, &whose.pod, &whose.container].map(|name| name.as_deref().unwrap_or(""))
+    }
+
+    /// Where it runs outside Kubernetes.
+    fn place(&self) -> String {
+        self.view.session.place.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
     fn command(&self) -> &str {

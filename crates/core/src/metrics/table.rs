@@ -1,10 +1,11 @@
 //! Every metric, once.
 
-use super::render::Series;
+use super::render::{Series, render_labels};
 use super::{SessionText, View};
-use crate::accounting::Counter;
+use crate::accounting::{Counter, Usage};
+use crate::ids::GpuLabel;
 use crate::json::seconds;
-use crate::snapshot::{DeviceView, Occupancy};
+use crate::snapshot::{AllocationView, DeviceView, Occupancy};
 use std::sync::Arc;
 
 /// Type of a metric.
@@ -34,12 +35,14 @@ pub struct Metric {
 
 const SEED: &str = "Sessions and processes";
 const USERS: &str = "Users";
+const PODS: &str = "Pods, namespaces and allocations";
 const SESSION: &str = "Sessions in detail";
 const DEVICE: &str = "Devices";
 const COLLECTOR: &str = "The collector itself";
 
 pub(super) const PROCESS: &[&str] = &["gpu", "pid", "command", "pod", "namespace"];
 pub(super) const BY_SESSION: &[&str] = &["session", "gpu", "namespace", "pod", "container", "user"];
+const BY_ALLOCATION: &[&str] = &["gpu", "namespace", "pod", "container", "user"];
 
 macro_rules! metric {
     ($section:ident $kind:ident $name:literal $labels:expr, $help:literal, $emit:expr) => {
@@ -63,9 +66,12 @@ pub static TABLE: &[Metric] = &[
         "Sessions on all selected devices now; absent while one of them cannot be read.",
         |v, s| s.maybe(&[], v.snapshot.total_sessions.map(|n| n as f64))),
     metric!(SEED Gauge "gpu_process_info"
-        &["gpu", "pid", "command", "pod", "namespace", "container", "status"],
-        "Always 1: a process on the device. pid is gpu<gpu>_<host pid>, command the process name as first seen.",
-        |v, s| live(v, |t| s.write(&[&t.gpu, &t.seed_pid, t.command(), "", "", "", "active"], 1.0))),
+    &["gpu", "pid", "command", "pod", "namespace", "container", "status"],
+    "Always 1: a process on the device. pid is gpu<gpu>_<host pid>, command the process name as first seen.",
+    |v, s| live(v, |t| {
+        let [namespace, pod, container] = t.pod();
+        s.write(&[&t.gpu, &t.seed_pid, t.command(), pod, namespace, container, "active"], 1.0);
+    })),
     metric!(SEED Gauge "gpu_process_utilization" PROCESS,
         "Percent (0-100) of the time since the last sample in which the process's kernels ran on the device; not the share of its SMs. Absent where the driver does not say.",
         |v, s| live(v, |t| s.maybe_shared(&t.process, t.view.session.sm_share().map(percent)))),
@@ -73,28 +79,49 @@ pub static TABLE: &[Metric] = &[
         "Percent (0-100) of the device's memory that the process holds.",
         |v, s| live(v, |t| s.maybe_shared(&t.process, t.view.memory_ratio().map(percent)))),
     metric!(USERS Gauge "gpu_session_users" &["gpu"],
-        "Distinct known users on the device now.",
+        "Distinct known users on the device now; sessions without one are in gpu_sessions_unattributed.",
         |v, s| occupied(v, |gpu, o| s.write(&[gpu], o.users.len() as f64))),
     metric!(USERS Gauge "gpu_user_sessions" &["gpu", "user"],
         "Sessions of the user on the device now.",
         |v, s| occupied(v, |gpu, o| counts(&o.users, |user, n| s.write(&[gpu, user], n)))),
     metric!(USERS Gauge "gpu_sessions_unattributed" &["gpu", "reason"],
-        "Sessions on the device whose user is not known, by reason.",
+        "Sessions on the device whose user is not known, by reason: pod_unknown (no source knows the pod), pod_ambiguous (several pods may be meant), metadata_unknown and namespace_unknown (the pod's or namespace's labels could not be read), no_rule (no rule names a user), container_unknown (a container outside Kubernetes), mps_server, user_pending (the name service has not answered), process_unreadable, ended_unseen.",
         |v, s| occupied(v, |gpu, o| counts(&o.unattributed, |reason, n| s.write(&[gpu, reason], n)))),
     metric!(USERS Counter "gpu_user_sm_seconds_total" &["gpu", "user"],
         "Seconds of SM time that the user's sessions used, ended ones too, in whole GPUs: a MIG slice counts by gpu_device_compute_fraction. The empty user is use whose user is not known, _other the users beyond the limit.",
-        |v, s| users(v, s, |usage| usage.sm_seconds)),
+        |v, s| sums(s, &v.snapshot.state.users, |usage| usage.sm_seconds)),
     metric!(USERS Counter "gpu_user_memory_byte_seconds_total" &["gpu", "user"],
         "Integral over time of the device memory that the user's sessions held, ended ones too.",
-        |v, s| users(v, s, |usage| usage.memory_byte_seconds)),
+        |v, s| sums(s, &v.snapshot.state.users, |usage| usage.memory_byte_seconds)),
+    metric!(PODS Counter "gpu_namespace_sm_seconds_total" &["gpu", "namespace"],
+        "Seconds of SM time that the sessions of the namespace's pods used, ended ones too, in whole GPUs. The empty namespace is use outside any namespace that is known, _other the namespaces beyond the limit.",
+        |v, s| sums(s, &v.snapshot.state.namespaces, |usage| usage.sm_seconds)),
+    metric!(PODS Counter "gpu_namespace_memory_byte_seconds_total" &["gpu", "namespace"],
+        "Integral over time of the device memory that the sessions of the namespace's pods held, ended ones too.",
+        |v, s| sums(s, &v.snapshot.state.namespaces, |usage| usage.memory_byte_seconds)),
+    metric!(PODS Counter "gpu_pod_sm_seconds_total" &["gpu", "namespace", "pod"],
+        "Seconds of SM time that the pod's sessions used, ended ones too, in whole GPUs. Stays 10 minutes after the pod's last use; _other are the pods beyond the limit.",
+        |v, s| pods(v, s, |usage| usage.sm_seconds)),
+    metric!(PODS Counter "gpu_pod_memory_byte_seconds_total" &["gpu", "namespace", "pod"],
+        "Integral over time of the device memory that the pod's sessions held, ended ones too. Stays 10 minutes after the pod's last use.",
+        |v, s| pods(v, s, |usage| usage.memory_byte_seconds)),
+    metric!(PODS Gauge "gpu_allocation_sessions" BY_ALLOCATION,
+        "Sessions of the container on a device that the kubelet gave it: 0 is held but idle. Absent where a session may or may not be the container's, and where there are none and it is not known whether the pod still runs.",
+        |v, s| allocations(v, |a, labels| s.maybe_shared(labels, a.sessions.map(|n| n as f64)))),
+    metric!(PODS Gauge "gpu_allocation_idle_seconds" BY_ALLOCATION,
+        "Time since the device last worked for the container, or since it was given to it, as far back as that was watched without a gap. Absent where it is not sure.",
+        |v, s| allocations(v, |a, labels| s.maybe_shared(labels, a.idle_us.map(seconds)))),
+    metric!(PODS Gauge "gpu_device_allocations" &["gpu"],
+        "Containers that hold the device by the kubelet's word: 0 is free. Absent where the kubelet did not say, or cannot give the device to anyone.",
+        |v, s| devices(v, |gpu, d| s.maybe(&[gpu], d.allocations.map(|n| n as f64)))),
     metric!(SESSION Gauge "gpu_session_info"
-    &["session", "gpu", "namespace", "pod", "container", "user", "uuid", "pid", "command", "attributed_by", "user_rule"],
-    "Always 1: a session, with what is known of it. uuid is the device's, attributed_by what placed the process, user_rule what named the user.",
+    &["session", "gpu", "namespace", "pod", "container", "user", "uuid", "pid", "command", "attributed_by", "user_rule", "place"],
+    "Always 1: a session, with what is known of it. uuid is the device's, attributed_by what placed the process, user_rule what named the user; place is where it runs outside Kubernetes: its unit, Slurm job or container.",
     |v, s| live(v, |t| {
         let [session, gpu, namespace, pod, container, user] = t.by_session_values();
         let (placed, rule) = (&t.view.session.attribution.attributed_by, &t.view.session.attribution.user_rule);
         let (uuid, placed, rule) = (&*t.view.device_uuid, text(placed), text(rule));
-        s.write(&[session, gpu, namespace, pod, container, user, uuid, &t.pid, t.command(), placed, rule], 1.0);
+        s.write(&[session, gpu, namespace, pod, container, user, uuid, &t.pid, t.command(), placed, rule, &t.place()], 1.0);
     })),
     metric!(SESSION Gauge "gpu_session_memory_used_bytes" BY_SESSION,
         "Device memory that the session holds.",
@@ -151,6 +178,9 @@ pub static TABLE: &[Metric] = &[
     metric!(COLLECTOR Counter "gpu_session_collector_source_errors_total" &["source", "kind"],
         "Errors of the source by kind (an NVML return code's name, or what failed).",
         |v, s| v.snapshot.state.source_errors.iter().for_each(|(source, kind, n)| s.write(&[source, kind], *n))),
+    metric!(COLLECTOR Gauge "gpu_session_collector_source_data_age_seconds" &["source"],
+        "Age of the pods that the source knows: 0 while it answers; the last known are used while it does not.",
+        |v, s| v.snapshot.pods_age_us.iter().for_each(|(source, age)| s.write(&[source], seconds(*age)))),
     metric!(COLLECTOR Gauge "gpu_session_collector_last_sample_timestamp_seconds" &[],
         "Unix time of the last sample.",
         |v, s| s.write(&[], seconds(v.snapshot.time_us))),
@@ -206,13 +236,27 @@ fn counts(list: &[(Arc<str>, u64)], mut write: impl FnMut(&str, f64)) {
     }
 }
 
-fn users(
-    view: &View<'_>,
+/// Sums by device and name.
+fn sums(
     series: &mut Series<'_>,
-    counter: fn(&crate::accounting::Usage) -> Option<Counter>,
+    sums: &[(GpuLabel, Arc<str>, Usage)],
+    counter: fn(&Usage) -> Option<Counter>,
 ) {
-    for (gpu, user, usage) in &view.snapshot.state.users {
-        series.counter(&[&gpu.to_string(), user], counter(usage));
+    for (gpu, name, usage) in sums {
+        series.counter(&[&gpu.to_string(), name], counter(usage));
+    }
+}
+
+fn pods(view: &View<'_>, series: &mut Series<'_>, counter: fn(&Usage) -> Option<Counter>) {
+    for (gpu, namespace, pod, usage) in &view.snapshot.state.pods {
+        series.counter(&[&gpu.to_string(), namespace, pod], counter(usage));
+    }
+}
+
+fn allocations(view: &View<'_>, mut write: impl FnMut(&AllocationView, &str)) {
+    for a in &view.snapshot.allocations {
+        let values = [&*a.gpu.to_string(), &a.namespace, &a.pod, &a.container, text(&a.user)];
+        write(a, &render_labels(BY_ALLOCATION, &values));
     }
 }
 

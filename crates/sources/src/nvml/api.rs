@@ -172,6 +172,13 @@ impl Api {
         Ok(from_c(&info.busId))
     }
 
+    /// `nvmlDeviceGetMinorNumber`: `<n>` of `/dev/nvidia<n>`.
+    pub fn minor_number(&self, device: Handle) -> Answer<u32> {
+        let mut number = 0;
+        call!(self, nvmlDeviceGetMinorNumber(device.0, &raw mut number))?;
+        Ok(number)
+    }
+
     /// Total and used bytes: `nvmlDeviceGetMemoryInfo_v2`, whose `used` leaves out what the driver reserves,
     /// else the unversioned call, whose `used` has it.
     pub fn memory(&self, device: Handle) -> Answer<(u64, u64)> {

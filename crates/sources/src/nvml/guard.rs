@@ -3,7 +3,7 @@
 //! A thread that hangs is given up. Now and then another one asks whether the driver answers again.
 
 use super::Nvml;
-use super::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::{Source, source_error};
 use gpu_session_core::sample::{Driver, Request, Sample, SourceError};

@@ -78,6 +78,7 @@ fn try_read(api: &Api, index: u32, options: &Options, name: &mut GpuRef) -> Resu
     let pci_bus_id: Option<Arc<str>> = optional(api.pci_bus_id(handle))?.map(Into::into);
     name.pci_bus_id.clone_from(&pci_bus_id);
     let model: Option<Arc<str>> = optional(api.name(handle))?.map(Into::into);
+    let minor_number = if options.minor_numbers { optional(api.minor_number(handle))? } else { None };
     let facts = DeviceFacts {
         label: GpuLabel { gpu: index, instance: None },
         uuid,
@@ -85,6 +86,7 @@ fn try_read(api: &Api, index: u32, options: &Options, name: &mut GpuRef) -> Resu
         model,
         mig_profile: None,
         pci_bus_id,
+        minor_number,
         memory_total_bytes: None,
         compute_fraction: Some(1.0),
     };
@@ -178,6 +180,7 @@ fn instance(api: &Api, handle: Handle, gpu: &DeviceFacts, slices: u32) -> Result
         model: gpu.model.clone(),
         mig_profile: profile,
         pci_bus_id: gpu.pci_bus_id.clone(),
+        minor_number: gpu.minor_number,
         memory_total_bytes,
         compute_fraction: own_slices
             .filter(|n| *n > 0 && slices > 0)

@@ -1,7 +1,6 @@
 //! NVML: devices, the processes on them, and how much each used.
 
 pub mod api;
-mod backoff;
 mod buffer;
 pub mod code;
 mod gpm;
@@ -12,10 +11,10 @@ mod records;
 
 pub use guard::GuardedNvml;
 
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::{Source, source_error};
 use api::Api;
-use backoff::Backoff;
 use code::{CallError, Code};
 use gpm::Gpm;
 use gpu_session_core::sample::{Driver, Request, Sample, SourceError};
@@ -48,6 +47,8 @@ pub struct Options {
     pub selection: Selection,
     /// Turn accounting mode on where it is off: a change of the device that stays until the driver is unloaded.
     pub enable_accounting: bool,
+    /// Read the numbers of the device files, by which some device plugins name GPUs.
+    pub minor_numbers: bool,
 }
 
 /// The driver, as NVML shows it.

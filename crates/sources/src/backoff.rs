@@ -7,7 +7,7 @@ const FIRST_US: i64 = 1_000_000;
 
 /// Waits that double while something keeps failing.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     /// All in microseconds.
     longest: i64,
     delay: i64,
@@ -16,24 +16,24 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Waits of 1 s up to the longest.
-    pub(super) fn up_to(longest: Duration) -> Self {
+    pub(crate) fn up_to(longest: Duration) -> Self {
         let longest = i64::try_from(longest.as_micros()).unwrap_or(i64::MAX / 4);
         Self { longest, delay: 0, not_before: 0 }
     }
 
     /// Whether the wait is over. A clock that was set back ends it too.
-    pub(super) fn is_over(&self, now_us: i64) -> bool {
+    pub(crate) fn is_over(&self, now_us: i64) -> bool {
         now_us >= self.not_before || self.not_before - now_us > self.longest
     }
 
     /// It failed: waits twice as long as the last time.
-    pub(super) fn failed(&mut self, now_us: i64) {
+    pub(crate) fn failed(&mut self, now_us: i64) {
         self.delay = (self.delay * 2).clamp(FIRST_US, self.longest);
         self.not_before = now_us + self.delay;
     }
 
     /// It went well.
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         (self.delay, self.not_before) = (0, 0);
     }
 }

@@ -1,0 +1,296 @@
+//! Devices that containers hold, whether or not anything runs on them.
+
+use crate::cgroup::Kind;
+use crate::sample::{ContainerDevices, DeviceFacts, Pod, Sample};
+use crate::state::{DeviceState, Session, State};
+use crate::utilization::MAX_GAP_US;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A device as a device plugin or driver names it to the kubelet, without the mark of a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceId {
+    /// UUID of a GPU or MIG instance, in lower case: NVIDIA's device plugin (`GPU-…`, `MIG-…`, and with `::<n>` a
+    /// time-sliced or MPS replica).
+    Uuid(String),
+    /// `MIG-GPU-<uuid>/<gpu instance>/<compute instance>`: drivers before R470.
+    Instance(String, u32, u32),
+    /// Number of the device file and GPU instance: GKE's plugin (`nvidia0`, `nvidia0/gi1`, and with `/vgpu<n>` a
+    /// shared one), NVIDIA's DRA driver for whole GPUs (`gpu-0`).
+    Minor(u32, Option<u32>),
+    /// A MIG instance of the GPU with this device file; which one, the name does not say. NVIDIA's DRA driver names
+    /// instances by profile and place on the GPU (`gpu-0-mig-1g5gb-19-0`).
+    SomeInstance(u32),
+}
+
+impl DeviceId {
+    /// Reads an id; `None` for what is no GPU.
+    pub fn parse(id: &str) -> Option<Self> {
+        let id = id.split_once("::").map_or(id, |(device, _)| device);
+        if let Some(rest) = id.strip_prefix("MIG-GPU-") {
+            let mut parts = rest.split('/');
+            let uuid = parts.next()?.to_ascii_lowercase();
+            let (gi, ci) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            return parts.next().is_none().then(|| Self::Instance(format!("gpu-{uuid}"), gi, ci));
+        }
+        if let Some(rest) = id.strip_prefix("nvidia") {
+            return minor(rest);
+        }
+        if let Some(rest) = id.strip_prefix("gpu-") {
+            return match rest.split_once("-mig-") {
+                Some((minor, _)) => number(minor).map(Self::SomeInstance),
+                None => number(rest).map(|minor| Self::Minor(minor, None)),
+            };
+        }
+        let is_uuid = (id.starts_with("GPU-") || id.starts_with("MIG-")) && !id.contains('/');
+        is_uuid.then(|| Self::Uuid(id.to_ascii_lowercase()))
+    }
+
+    /// Whether it names this device.
+    pub fn is(&self, device: &DeviceFacts) -> bool {
+        match self {
+            Self::Uuid(uuid) => device.uuid.eq_ignore_ascii_case(uuid),
+            Self::Instance(parent, gi, ci) => {
+                let own = device.parent_uuid.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(parent));
+                own && device.label.instance == Some((*gi, *ci))
+            }
+            Self::SomeInstance(_) => false,
+            Self::Minor(minor, gi) => {
+                device.label.instance.map(|(gi, _)| gi) == *gi && device.minor_number == Some(*minor)
+            }
+        }
+    }
+}
+
+/// Whether some container holds a device of which it cannot be told whether it is this one.
+pub fn is_unsure(sample: &Sample, device: &DeviceFacts) -> bool {
+    let containers = sample.allocations.iter().flat_map(|allocations| &allocations.containers);
+    let may_be = |id: &Arc<str>| match DeviceId::parse(id) {
+        Some(DeviceId::SomeInstance(minor)) => device.minor_number == Some(minor),
+        _ => false,
+    };
+    device.label.instance.is_some() && containers.flat_map(|container| &container.devices).any(may_be)
+}
+
+/// `0`, `0/gi1`, `0/vgpu3`, `0/gi1/vgpu3`.
+fn minor(text: &str) -> Option<DeviceId> {
+    let mut parts = text.split('/');
+    let minor = number(parts.next()?)?;
+    let mut gi = None;
+    for part in parts {
+        match (part.strip_prefix("gi").and_then(number), part.strip_prefix("vgpu").and_then(number)) {
+            (Some(id), _) if gi.is_none() => gi = Some(id),
+            (_, Some(_)) => {}
+            _ => return None,
+        }
+    }
+    Some(DeviceId::Minor(minor, gi))
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// What a source of pods said longer before the sample than this says nothing of the pod's phase now.
+const FRESH_US: i64 = 30_000_000;
+
+/// A device that the kubelet lists as a container's.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// The device.
+    pub device: &'a DeviceFacts,
+    /// The container.
+    pub container: &'a ContainerDevices,
+    /// Its pod, where a source of pods knows that it runs; one of that name which is over may be an earlier one.
+    pub pod: Option<&'a Pod>,
+    /// Whether the pod still runs; `None` where no source says.
+    pub runs: Option<bool>,
+}
+
+impl Held<'_> {
+    /// Whether it counts as an allocation: kubelets go on listing devices of pods that are over.
+    pub fn counts(&self) -> bool {
+        self.runs != Some(false)
+    }
+}
+
+/// All that the kubelet lists, of pods that are over too; empty where it did not say.
+pub fn held(sample: &Sample) -> Vec<Held<'_>> {
+    let (Some(allocations), Some(driver)) = (&sample.allocations, &sample.driver) else {
+        return Vec::new();
+    };
+    let pods = by_name(sample);
+    let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
+    for container in &allocations.containers {
+        let found = pods.get(&(&*container.namespace, &*container.pod)).copied();
+        let runs = found.and_then(|(pod, fresh)| runs(pod).filter(|_| fresh));
+        let pod = found.map(|(pod, _)| pod).filter(|_| runs == Some(true));
+        let ids: Vec<DeviceId> = container.devices.iter().filter_map(|id| DeviceId::parse(id)).collect();
+        // Several replicas of one device are one allocation of it, and so are containers told twice.
+        let devices = driver.devices.iter().map(|device| &*device.facts);
+        let own = devices.filter(|device| ids.iter().any(|id| id.is(device)));
+        let own = own.map(|device| Held { device, container, pod, runs });
+        all.extend(own.filter(|held| seen.insert(key(held))));
+    }
+    all
+}
+
+/// Pods by namespace and name, and whether that is known of now. Of two of one name the one that is not deleted
+/// counts, then the one that is known of now.
+fn by_name(sample: &Sample) -> BTreeMap<(&str, &str), (&Pod, bool)> {
+    let mut found: BTreeMap<(&str, &str), (&Pod, bool)> = BTreeMap::new();
+    let rank = |(pod, fresh): (&Pod, bool)| (!pod.deleted, fresh, pod.phase.is_some());
+    for list in &sample.pods {
+        let fresh = sample.time_us - list.as_of_us <= FRESH_US;
+        for pod in list.pods.values() {
+            let known = found.entry((&pod.namespace, &pod.name)).or_insert((pod, fresh));
+            if rank((pod, fresh)) > rank(*known) {
+                *known = (pod, fresh);
+            }
+        }
+    }
+    found
+}
+
+fn runs(pod: &Pod) -> Option<bool> {
+    if pod.deleted { Some(false) } else { pod.phase.map(|phase| !phase.is_terminal()) }
+}
+
+/// Whether the kubelet can give the device away; `None` where it did not say.
+pub fn is_allocatable(sample: &Sample, device: &DeviceFacts) -> Option<bool> {
+    let ids = sample.allocations.as_ref()?.allocatable.as_ref()?;
+    Some(ids.iter().filter_map(|id| DeviceId::parse(id)).any(|id| id.is(device)))
+}
+
+/// An allocation, between two samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllocationState {
+    /// Since when what the container does with the device is known without a gap, Unix microseconds: since it was
+    /// given the device, where that was seen.
+    pub since_us: i64,
+    /// When the device last worked for the container, of that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_active_us: Option<i64>,
+    /// When the allocation was last read.
+    pub seen_us: i64,
+}
+
+/// Device UUID, namespace, pod and container of an allocation.
+pub type AllocationKey = (Arc<str>, Arc<str>, Arc<str>, Arc<str>);
+
+/// What the sessions of a device say of one of its allocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupied {
+    /// Sessions of the container; `None` where some session may or may not be one of them.
+    pub sessions: Option<u64>,
+    /// Whether it is known of each of them when it last worked.
+    pub measured: bool,
+    /// When one of them last worked, those that ended a short while ago included.
+    pub last_active_us: Option<i64>,
+}
+
+/// Looks at the sessions of the device.
+pub fn occupied(held: &Held<'_>, device: &DeviceState) -> Occupied {
+    let mut found = Occupied { sessions: Some(0), measured: true, last_active_us: None };
+    // Clients that are not listed work through the server: nobody can say for whom.
+    let mut unsure = device.hidden_clients;
+    for session in device.sessions.values() {
+        if session.attribution.is_in(held.container) {
+            found.last_active_us = found.last_active_us.max(session.last_active_us);
+            if session.is_live() {
+                found.sessions = found.sessions.map(|count| count + 1);
+                found.measured &= session.sm_share().is_some();
+            }
+        } else if session.is_live() && may_be_of(session, held) {
+            unsure = true;
+        }
+    }
+    if unsure {
+        found.sessions = None;
+    }
+    found
+}
+
+/// Whether a session of which not all is known may be of the allocation's container.
+fn may_be_of(session: &Session, held: &Held<'_>) -> bool {
+    let in_pod = session.place.as_ref().is_none_or(|place| place.kind == Kind::Pod);
+    in_pod && !session.is_mps() && session.attribution.may_be_in(held.container)
+}
+
+/// Brings the allocations up to the sample, after its sessions are.
+pub fn step(state: &mut State, sample: &Sample, before_us: i64) {
+    let now = sample.time_us;
+    for held in held(sample).into_iter().filter(Held::counts) {
+        let key = key(&held);
+        let Some(device) = state.devices.get(&key.0).filter(|d| d.listed_us == Some(sample.monotonic_us))
+        else {
+            continue;
+        };
+        let start = held.pod.and_then(|pod| pod.start_us).filter(|start| *start <= now);
+        let watched = state.allocations.get(&key).filter(|known| now - known.seen_us <= MAX_GAP_US);
+        let mut known = watched.copied().unwrap_or_else(|| AllocationState {
+            // Given since the last sample: known from its first moment on.
+            since_us: start.filter(|start| before_us > 0 && *start > before_us).unwrap_or(now),
+            last_active_us: None,
+            seen_us: now,
+        });
+        // A pod of the same name may have held it before; and work that nobody can be named for may be this
+        // container's.
+        known.since_us =
+            known.since_us.max(start.unwrap_or(i64::MIN)).max(device.stray_us.unwrap_or(i64::MIN));
+        known.last_active_us = known.last_active_us.max(occupied(&held, device).last_active_us);
+        known.seen_us = now;
+        state.allocations.insert(key, known);
+    }
+    state.allocations.retain(|_, known| now - known.seen_us <= MAX_GAP_US);
+}
+
+/// The key of an allocation in the state.
+pub fn key(held: &Held<'_>) -> AllocationKey {
+    let ContainerDevices { namespace, pod, container, .. } = held.container;
+    (Arc::clone(&held.device.uuid), Arc::clone(namespace), Arc::clone(pod), Arc::clone(container))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::GpuLabel;
+
+    fn facts(uuid: &str, parent: Option<&str>, instance: Option<(u32, u32)>) -> DeviceFacts {
+        DeviceFacts {
+            label: GpuLabel { gpu: 3, instance },
+            uuid: uuid.into(),
+            parent_uuid: parent.map(Into::into),
+            model: None,
+            mig_profile: None,
+            pci_bus_id: None,
+            minor_number: Some(7),
+            memory_total_bytes: None,
+            compute_fraction: None,
+        }
+    }
+
+    #[test]
+    fn ids_of_every_plugin_name_their_device() {
+        let gpu = facts("GPU-0a1b", None, None);
+        let mig = facts("MIG-77ee", Some("GPU-0a1b"), Some((1, 0)));
+        for id in ["GPU-0a1b", "GPU-0A1B", "GPU-0a1b::0", "GPU-0a1b::12", "nvidia7", "nvidia7/vgpu3", "gpu-7"]
+        {
+            let parsed = DeviceId::parse(id).unwrap_or_else(|| panic!("{id}"));
+            assert_eq!((parsed.is(&gpu), parsed.is(&mig)), (true, false), "{id}");
+        }
+        for id in ["MIG-77ee", "MIG-77ee::1", "MIG-GPU-0a1b/1/0", "nvidia7/gi1", "nvidia7/gi1/vgpu0"] {
+            let parsed = DeviceId::parse(id).unwrap_or_else(|| panic!("{id}"));
+            assert_eq!((parsed.is(&gpu), parsed.is(&mig)), (false, true), "{id}");
+        }
+        let others =
+            ["", "0", "nvidia", "nvidiactl", "nvidia7/x", "nvidia7/gi", "mlx5_0", "gpu-x-mig-9", "GPU-a/b"];
+        let some = DeviceId::parse("gpu-7-mig-1g5gb-19-0");
+        assert_eq!(some, Some(DeviceId::SomeInstance(7)));
+        assert!(some.is_some_and(|id| !id.is(&mig) && !id.is(&gpu)));
+        for id in others {
+            assert_eq!(DeviceId::parse(id), None, "{id}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The core over time: samples in, snapshots out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
+mod allocations;
+mod day;
+mod samples;

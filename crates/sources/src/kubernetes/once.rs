@@ -1,0 +1,75 @@
+//! One list, for a program that runs once.
+
+use super::Options;
+use super::connect::connect;
+use super::problem::Problem;
+use super::store::{Namespaces, Pods, Store, Table};
+use kube::api::{ListParams, VersionMatch};
+use kube::runtime::watcher::Event;
+use kube::{Api, Client};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Longest time that the lists may take together.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What was listed.
+pub(super) struct Lists {
+    pub(super) pods: Store<Pods>,
+    /// `None` where no rule reads namespaces.
+    pub(super) namespaces: Option<Store<Namespaces>>,
+}
+
+/// Lists. On a thread of its own: a plugin that makes credentials may hang, and is left to it.
+pub(super) fn list(options: &Options) -> Result<Lists, Problem> {
+    let (sender, receiver) = mpsc::channel();
+    let own = options.clone();
+    let thread = std::thread::Builder::new().name("kubernetes".to_owned());
+    let failed =
+        |e: std::io::Error| Problem::new("io", format!("no thread: {e}"), "see the limits of this process");
+    let started = thread.spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let lists = runtime.map_err(failed).and_then(|runtime| {
+            let lists = runtime.block_on(lists(&own));
+            runtime.shutdown_background();
+            lists
+        });
+        // Nobody listens when it took too long.
+        let _ = sender.send(lists);
+    });
+    started.map_err(failed)?;
+    receiver.recv_timeout(LIMIT).unwrap_or_else(|_| Err(Problem::slow("the API server", LIMIT)))
+}
+
+async fn lists(options: &Options) -> Result<Lists, Problem> {
+    let (client, url) = connect(options, Arc::new(|| ())).await?;
+    let pods = fill(&client, &url, Some(options.fields()), options).await?;
+    let namespaces =
+        if options.wanted.namespaces() { Some(fill(&client, &url, None, options).await?) } else { None };
+    Ok(Lists { pods, namespaces })
+}
+
+async fn fill<T: Table>(
+    client: &Client,
+    url: &str,
+    fields: Option<String>,
+    options: &Options,
+) -> Result<Store<T>, Problem> {
+    let params = ListParams {
+        field_selector: fields,
+        // What any server of the API has in memory is good enough.
+        resource_version: Some("0".to_owned()),
+        version_match: Some(VersionMatch::NotOlderThan),
+        ..ListParams::default()
+    };
+    let api = Api::<T::Object>::all(client.clone());
+    let answer =
+        tokio::time::timeout(LIMIT, api.list(&params)).await.map_err(|_| Problem::slow(url, LIMIT))?;
+    let list = answer.map_err(|e| Problem::client(url, T::WHAT, &e))?;
+    let store = Store::new(options.clock.clone(), options.wanted.clone());
+    for object in list.items {
+        store.event(Event::InitApply(object));
+    }
+    store.event(Event::InitDone);
+    Ok(store)
+}
