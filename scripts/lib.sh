@@ -20,3 +20,6 @@ need_rust() {
     command -v cargo >/dev/null 2>&1 || die "cargo is missing; install Rust from https://rustup.rs"
     need cc gcc libc6-dev
 }
+
+# PATH of the commands of Debian packages that are unpacked in a folder: deb_path FOLDER
+deb_path() { printf '%s' "$1/usr/bin:$1/usr/sbin:$1/bin:$1/sbin"; }

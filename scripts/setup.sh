@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
-# Prometheus and node_exporter (Debian's packages, unpacked), independent clients of NVML and OpenMetrics (PyPI), cargo-deny.
+# Prometheus, node_exporter, containerd, runc and busybox (Debian's packages, unpacked), independent clients of NVML and
+# OpenMetrics (PyPI), cargo-deny.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -8,10 +9,15 @@ cd "$(dirname "$0")/.."
 tools=$PWD/target/test-tools
 mkdir -p "$tools/deb"
 
+# Where the packages have their commands; the same folders are in the PATH of scripts/test.sh.
+PATH=$PATH:$(deb_path "$tools/deb")
+
 # Unpacks a Debian package unless the command is there already: unpacked COMMAND PACKAGE
 unpacked() {
-    command -v "$1" >/dev/null 2>&1 && return
-    [ -x "$tools/deb/usr/bin/$1" ] && return
+    command -v "$1" >/dev/null 2>&1 || unpack "$1" "$2"
+}
+
+unpack() {
     command -v apt-get >/dev/null 2>&1 || die "$1 is missing; install it"
     say "fetching $2"
     local folder
@@ -23,7 +29,25 @@ unpacked() {
     fi
     dpkg-deb -x "$folder"/*.deb "$tools/deb"
     rm -rf "$folder"
-    [ -x "$tools/deb/usr/bin/$1" ] || die "the package $2 has no $1"
+    command -v "$1" >/dev/null 2>&1 || die "the package $2 has no $1"
+    runs "$1"
+}
+
+# Dies if a library is missing that the command needs: its package comes without those it depends on.
+runs() {
+    local missing
+    # ldd fails on what needs no library at all.
+    missing=$({ ldd "$(command -v "$1")" 2>/dev/null || true; } | awk '/not found/ { print $1 }' | xargs)
+    [ -z "$missing" ] || die "$1 needs $missing; install the package that has it (Debian, for runc: libseccomp2)"
+}
+
+# Whether a busybox is in PATH that needs no library: the containers of the tests hold nothing else.
+static_busybox() {
+    local busybox
+    for busybox in $(type -ap busybox); do
+        grep -qE 'not a dynamic executable|statically linked' <<<"$(ldd "$busybox" 2>&1)" && return
+    done
+    return 1
 }
 
 need_rust
@@ -33,6 +57,14 @@ need pkill procps
 unpacked prometheus prometheus
 unpacked promtool prometheus
 unpacked prometheus-node-exporter prometheus-node-exporter
+need flock util-linux
+need setpriv util-linux
+unpacked containerd containerd
+unpacked ctr containerd
+unpacked containerd-shim-runc-v2 containerd
+unpacked runc runc
+static_busybox || unpack busybox busybox-static
+static_busybox || die "no busybox that needs no library; install the package busybox-static"
 
 if [ ! -x "$tools/bin/python" ]; then
     say "making a Python environment"

@@ -18,7 +18,7 @@ tests() {
 }
 
 stage "set-up" scripts/setup.sh
-export PATH="$PATH:$PWD/target/test-tools/deb/usr/bin:$PWD/target/test-tools/bin"
+export PATH="$PATH:$(deb_path "$PWD/target/test-tools/deb"):$PWD/target/test-tools/bin"
 stage "fetch" cargo fetch --quiet --locked
 stage "formatting" cargo fmt --all --check
 stage "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
