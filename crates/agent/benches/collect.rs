@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "the report is the output")]
 
+#[path = "collect/attribution.rs"]
+mod attribution;
 #[path = "collect/cases.rs"]
 mod cases;
 #[path = "collect/child.rs"]
@@ -30,6 +32,7 @@ fn main() -> anyhow::Result<()> {
         Some("proc") => inside::read_processes(&args[1..]),
         Some("inside") => inside::run(&args[1..]),
         Some("collect") => inside::collect(&args),
+        Some("attribution") => attribution::run(&args[1..]),
         Some("launch") => child::launch(&args[1..]),
         _ if args.iter().any(|arg| arg == "--bench") => bench(),
         // `cargo test --all-targets` runs this too.
@@ -49,6 +52,7 @@ fn bench() -> anyhow::Result<()> {
         results.push(measure::measure(case, &stage).with_context(|| format!("{name}: measuring"))?);
     }
     report::print(&results);
+    attribution::bench()?;
     println!("\nthe whole took {:.0} s", begin.elapsed().as_secs_f64());
     Ok(())
 }

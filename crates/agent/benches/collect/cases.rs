@@ -37,17 +37,16 @@ pub(crate) struct Case {
     pub(crate) linear: bool,
 }
 
+impl Case {
+    /// One that the report of the cases does not have.
+    pub(crate) fn plain(name: &'static str, processes: u32, scenario: String) -> Self {
+        Self { name, processes, scenario, flags: &[], runs: RUNS, gpm: false, linear: false }
+    }
+}
+
 /// All cases, in the order of the report.
 pub(crate) fn all() -> anyhow::Result<Vec<Case>> {
-    let case = |name, processes, scenario| Case {
-        name,
-        processes,
-        scenario,
-        flags: &[],
-        runs: RUNS,
-        gpm: false,
-        linear: false,
-    };
+    let case = Case::plain;
     let many = |count: u32| edited(MANY, "count: 10000", &format!("count: {count}"));
     let last = edited(PLAIN, "version: 1\n", "version: 1\nutilization: { style: last }\n")?;
     let linear = |name, count| many(count).map(|text| Case { linear: true, ..case(name, count, text) });
@@ -111,6 +110,11 @@ impl Stage {
     /// A file of the stage as an argument.
     pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
+    }
+
+    /// The scenario's anchor, Unix microseconds.
+    pub(crate) fn epoch_us(&self) -> i64 {
+        self.epoch_s * 1_000_000
     }
 
     /// The simulated driver as an argument.
