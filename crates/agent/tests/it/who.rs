@@ -97,6 +97,26 @@ fn json_says_where_and_whose_a_session_is() {
 }
 
 #[test]
+fn doctor_checks_the_cluster() {
+    let mut node = seed();
+    let well = node.run(&["doctor"]).stdout;
+    for line in ["it answers, pods on gpu-7: 3", "containers that hold a GPU: 3, it can give 4"] {
+        assert!(well.contains(line), "{line}\n{well}");
+    }
+    node.cluster().api.stop();
+    node.cluster().kubelet.stop();
+    let run = node.run(&["doctor"]);
+    assert_eq!(run.code, 1);
+    for name in ["Kubernetes API", "kubelet"] {
+        let failed = run.stdout.lines().any(|line| line.starts_with("FAIL") && line.contains(name));
+        assert!(failed, "{name}\n{}", run.stdout);
+    }
+    let run = node.run(&["doctor", "--kubernetes-node", ""]);
+    assert_eq!(run.code, 2, "nobody named the node");
+    assert!(run.stderr.contains("kubernetes.node"), "{}", run.stderr);
+}
+
+#[test]
 fn sums_of_pods_and_namespaces_add_up_to_those_of_users() {
     let mut node = seed();
     for minute in 2..6 {

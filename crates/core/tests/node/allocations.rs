@@ -3,8 +3,8 @@
 use crate::samples::{BOOT_US, HZ, monitor, plain_device};
 use gpu_session_core::metrics::{Context, Format, Labels, render};
 use gpu_session_core::sample::{
-    Activity, ActivityEntry, Allocations, ContainerDevices, DeviceProcess, Driver, Phase, Pod, PodList,
-    Process, Sample,
+    Activity, ActivityEntry, Allocations, ContainerDevices, Device, DeviceProcess, Driver, Phase, Pod,
+    PodList, Process, Sample,
 };
 use gpu_session_core::snapshot::{AllocationView, Snapshot};
 use gpu_session_core::state::State;
@@ -101,22 +101,29 @@ impl Node {
             devices: self.devices.iter().map(|id| Arc::from(*id)).collect(),
         };
         let sample = Sample {
-            time_us: now,
-            monotonic_us: now - BOOT_US,
-            boot_us: Some(BOOT_US),
-            boot_id: Some("boot".into()),
-            ticks_per_second: HZ as u64,
-            driver: Some(Driver { devices: vec![device], ..Driver::default() }),
             processes: Some(works.iter().map(process).collect()),
             pods: vec![self.pods()],
             allocations: Some(Allocations {
                 containers: self.holders.iter().map(container).collect(),
                 allocatable: Some(vec![Arc::from("GPU-0")].into()),
             }),
-            ..Sample::default()
+            ..bare(now, device)
         };
         monitor().step(&mut self.state, &sample);
         monitor().snapshot(&self.state, &sample, i64::MAX)
+    }
+}
+
+/// What the driver and the clock say.
+fn bare(now: i64, device: Device) -> Sample {
+    Sample {
+        time_us: now,
+        monotonic_us: now - BOOT_US,
+        boot_us: Some(BOOT_US),
+        boot_id: Some("boot".into()),
+        ticks_per_second: HZ as u64,
+        driver: Some(Driver { devices: vec![device], ..Driver::default() }),
+        ..Sample::default()
     }
 }
 
@@ -218,23 +225,12 @@ fn idle_time_begins_anew_where_nobody_watched_or_a_stranger_worked() {
     assert_eq!(held(&node.after(40, &[])), [(Some(0), Some(0))], "forty minutes were not watched");
     assert_eq!(held(&node.after(5, &[])), [(Some(0), Some(5))]);
     // Work of a pid that no list ever had.
-    let mut passed = node.minute;
-    passed += 1;
-    node.minute = passed;
+    node.minute += 1;
     let now = node.now();
     let mut device = plain_device(0, Vec::new());
     let entry = ActivityEntry { pid: 77, time_us: now - 1, sm: 90, ..ActivityEntry::default() };
     device.activity = Activity::Entries { since_us: now - 60_000_000, entries: vec![entry] };
-    let sample = Sample {
-        time_us: now,
-        monotonic_us: now - BOOT_US,
-        boot_us: Some(BOOT_US),
-        boot_id: Some("boot".into()),
-        ticks_per_second: HZ as u64,
-        driver: Some(Driver { devices: vec![device], ..Driver::default() }),
-        processes: Some(BTreeMap::new()),
-        ..Sample::default()
-    };
+    let sample = Sample { processes: Some(BTreeMap::new()), ..bare(now, device) };
     monitor().step(&mut node.state, &sample);
     assert_eq!(held(&node.after(2, &[])), [(Some(0), Some(2))]);
 }
