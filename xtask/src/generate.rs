@@ -19,8 +19,8 @@ fn metrics() -> String {
     let mut out = "# Metrics\n\n\
         <!-- Generated from crates/core/src/metrics/table.rs by `make generate`. -->\n\n\
         What is unknown has no series: never 0, never a default. Every series also carries the labels given with \
-        `--node` and `--label`. A new counter is written as 0 first and with its value from the next run on, so that \
-        `increase()` sees its beginning. Counters of an ended session stay 10 minutes; sums stay for ever.\n\n\
+        `--node` and `--label`. A new counter of what was used is written as 0 first and with its value from the next run on, so that \
+        `increase()` sees its beginning. Counters of an ended session stay 10 minutes, and so do those of a pod; sums of users and namespaces stay.\n\n\
         `gpu` is the index, or `<gpu>_<gpu instance>_<compute instance>` for a MIG instance; `session` is the same \
         while a process is on a device, and never used again.\n"
         .to_owned();

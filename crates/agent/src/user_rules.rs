@@ -51,6 +51,12 @@ fn resolve_one(written: WrittenRule) -> Result<Rule, String> {
     if on_host && trusted_namespaces.is_some() {
         return Err(".trusted_namespaces: what runs on the host is in no namespace; leave it out".to_owned());
     }
+    let bad = trusted_namespaces.iter().flatten().find(|name| !is_namespace_pattern(name));
+    if let Some(bad) = bad {
+        return Err(format!(
+            ".trusted_namespaces: {bad:?} names no namespace: allowed is a name, or its beginning and a *"
+        ));
+    }
     if trusted_namespaces.as_ref().is_some_and(Vec::is_empty) {
         return Err(
             ".trusted_namespaces: the list is empty, so the rule would believe nobody; leave it out to \
@@ -68,6 +74,9 @@ fn resolve_one(written: WrittenRule) -> Result<Rule, String> {
     };
     let trusted = trusted_namespaces.unwrap_or_default().into_iter().map(Into::into).collect();
     let pattern = pattern.map(|pattern| compile(&pattern)).transpose()?;
+    if let Some(rename) = &rename {
+        check_rename(rename, pattern.as_ref())?;
+    }
     Ok(Rule {
         name,
         pattern,
@@ -97,6 +106,44 @@ fn origin(from: From, key: Option<String>) -> Result<Origin, String> {
             _ => Origin::Annotation(key.into()),
         }),
     }
+}
+
+/// A name of a namespace, or its beginning and a `*`.
+fn is_namespace_pattern(text: &str) -> bool {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    !text.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// Each group that the text names must be one of the pattern: another would silently be empty, and make all users
+/// one.
+fn check_rename(rename: &str, pattern: Option<&Regex>) -> Result<(), String> {
+    let groups = |name: &str| match (pattern, name.parse::<usize>()) {
+        (_, Ok(0)) => true,
+        (Some(pattern), Ok(number)) => number < pattern.captures_len(),
+        (Some(pattern), Err(_)) => pattern.capture_names().flatten().any(|group| group == name),
+        (None, _) => false,
+    };
+    let mut rest = rename;
+    while let Some((_, after)) = rest.split_once('$') {
+        if let Some(after) = after.strip_prefix('$').filter(|_| pattern.is_some()) {
+            rest = after;
+            continue;
+        }
+        let (name, left) = match after.strip_prefix('{').and_then(|braced| braced.split_once('}')) {
+            Some((name, left)) => (name, left),
+            None => {
+                after.split_at(after.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count())
+            }
+        };
+        if !groups(name) {
+            return Err(format!(
+                ".rename: ${name} in {rename:?} is no group of the pattern: allowed are $0 for the whole match and, \
+                 of a pattern, $1 or ${{name}} (write ${{1}}_x where letters follow)"
+            ));
+        }
+        rest = left;
+    }
+    Ok(())
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
@@ -151,6 +198,24 @@ mod tests {
             ("[{ from: namespace, patern: x }]", "patern"),
         ] {
             let error = read(text).unwrap_err();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_could_never_name_anyone_rightly_is_refused() {
+        for (text, wanted) in [
+            (
+                "[{ from: namespace, pattern: '^(?P<login>.+)$', rename: 'corp/${loign}' }]",
+                "users.rules[0].rename",
+            ),
+            ("[{ from: namespace, pattern: '^user-(.+)$', rename: '$2' }]", "users.rules[0].rename"),
+            ("[{ from: namespace, pattern: '^user-(.+)$', rename: '$1_x' }]", "users.rules[0].rename"),
+            ("[{ from: namespace, rename: 'x-$1' }]", "users.rules[0].rename"),
+            ("[{ from: label, key: x, trusted_namespaces: ['a*b'] }]", "trusted_namespaces"),
+            ("[{ from: label, key: x, trusted_namespaces: [''] }]", "trusted_namespaces"),
+        ] {
+            let error = read(text).err().unwrap_or_else(|| panic!("accepted: {text}"));
             assert!(error.contains(wanted), "{text}: {error}");
         }
     }

@@ -1,7 +1,7 @@
 //! Devices that containers hold, whether or not anything runs on them.
 
 use crate::cgroup::Kind;
-use crate::sample::{ContainerDevices, DeviceFacts, Pod, Sample};
+use crate::sample::{Activity, ContainerDevices, Device, DeviceFacts, Pod, Sample};
 use crate::state::{DeviceState, Session, State};
 use crate::utilization::MAX_GAP_US;
 use serde::{Deserialize, Serialize};
@@ -104,14 +104,29 @@ pub struct Held<'a> {
     pub container: &'a ContainerDevices,
     /// Its pod, where a source of pods knows that it runs; one of that name which is over may be an earlier one.
     pub pod: Option<&'a Pod>,
+    /// UID of that pod, as its cgroups carry it.
+    pub uid: Option<&'a Arc<str>>,
     /// Whether the pod still runs; `None` where no source says.
     pub runs: Option<bool>,
 }
 
 impl Held<'_> {
-    /// Whether it counts as an allocation: kubelets go on listing devices of pods that are over.
-    pub fn counts(&self) -> bool {
-        self.runs != Some(false)
+    /// Whether it counts as an allocation: kubelets go on listing devices of pods that are over. One on whose device
+    /// its process still works is not.
+    pub fn counts(&self, state: &State) -> bool {
+        let works = |device: &DeviceState| {
+            device
+                .sessions
+                .values()
+                .any(|session| session.is_live() && session.attribution.is_in(self.container))
+        };
+        self.runs != Some(false) || state.devices.get(&self.device.uuid).is_some_and(works)
+    }
+
+    /// Whether the session is of a pod that only has the same name.
+    pub fn is_namesakes(&self, session: &Session) -> bool {
+        let own = session.place.as_ref().and_then(|place| place.pod_uid.as_ref());
+        own.zip(self.uid).is_some_and(|(own, uid)| own != uid)
     }
 }
 
@@ -124,13 +139,14 @@ pub fn held(sample: &Sample) -> Vec<Held<'_>> {
     let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
     for container in &allocations.containers {
         let found = pods.get(&(&*container.namespace, &*container.pod)).copied();
-        let runs = found.and_then(|(pod, fresh)| runs(pod).filter(|_| fresh));
-        let pod = found.map(|(pod, _)| pod).filter(|_| runs == Some(true));
+        let runs = found.and_then(|(_, pod, fresh)| runs(pod).filter(|_| fresh));
+        let found = found.filter(|_| runs == Some(true));
+        let (pod, uid) = (found.map(|(_, pod, _)| pod), found.map(|(uid, ..)| uid));
         let ids: Vec<DeviceId> = container.devices.iter().filter_map(|id| DeviceId::parse(id)).collect();
         // Several replicas of one device are one allocation of it, and so are containers told twice.
         let devices = driver.devices.iter().map(|device| &*device.facts);
         let own = devices.filter(|device| ids.iter().any(|id| id.is(device)));
-        let own = own.map(|device| Held { device, container, pod, runs });
+        let own = own.map(|device| Held { device, container, pod, uid, runs });
         all.extend(own.filter(|held| seen.insert(key(held))));
     }
     all
@@ -138,15 +154,16 @@ pub fn held(sample: &Sample) -> Vec<Held<'_>> {
 
 /// Pods by namespace and name, and whether that is known of now. Of two of one name the one that is not deleted
 /// counts, then the one that is known of now.
-fn by_name(sample: &Sample) -> BTreeMap<(&str, &str), (&Pod, bool)> {
-    let mut found: BTreeMap<(&str, &str), (&Pod, bool)> = BTreeMap::new();
-    let rank = |(pod, fresh): (&Pod, bool)| (!pod.deleted, fresh, pod.phase.is_some());
+fn by_name(sample: &Sample) -> BTreeMap<(&str, &str), (&Arc<str>, &Pod, bool)> {
+    let mut found: BTreeMap<(&str, &str), (&Arc<str>, &Pod, bool)> = BTreeMap::new();
+    let rank = |(_, pod, fresh): (&Arc<str>, &Pod, bool)| (!pod.deleted, fresh, pod.phase.is_some());
     for list in &sample.pods {
         let fresh = sample.time_us - list.as_of_us <= FRESH_US;
-        for pod in list.pods.values() {
-            let known = found.entry((&pod.namespace, &pod.name)).or_insert((pod, fresh));
-            if rank((pod, fresh)) > rank(*known) {
-                *known = (pod, fresh);
+        for (uid, pod) in &*list.pods {
+            let pod = (uid, &**pod, fresh);
+            let known = found.entry((&pod.1.namespace, &pod.1.name)).or_insert(pod);
+            if rank(pod) > rank(*known) {
+                *known = pod;
             }
         }
     }
@@ -164,8 +181,11 @@ pub fn is_allocatable(sample: &Sample, device: &DeviceFacts) -> Option<bool> {
 }
 
 /// An allocation, between two samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocationState {
+    /// UID of the pod, where it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<Arc<str>>,
     /// Since when what the container does with the device is known without a gap, Unix microseconds: since it was
     /// given the device, where that was seen.
     pub since_us: i64,
@@ -197,12 +217,15 @@ pub fn occupied(held: &Held<'_>, device: &DeviceState) -> Occupied {
     let mut unsure = device.hidden_clients;
     for session in device.sessions.values() {
         if session.attribution.is_in(held.container) {
+            if held.is_namesakes(session) {
+                continue;
+            }
             found.last_active_us = found.last_active_us.max(session.last_active_us);
             if session.is_live() {
                 found.sessions = found.sessions.map(|count| count + 1);
                 found.measured &= session.sm_share().is_some();
             }
-        } else if session.is_live() && may_be_of(session, held) {
+        } else if session.is_live() && !held.is_namesakes(session) && may_be_of(session, held) {
             unsure = true;
         }
     }
@@ -221,29 +244,47 @@ fn may_be_of(session: &Session, held: &Held<'_>) -> bool {
 /// Brings the allocations up to the sample, after its sessions are.
 pub fn step(state: &mut State, sample: &Sample, before_us: i64) {
     let now = sample.time_us;
-    for held in held(sample).into_iter().filter(Held::counts) {
+    for held in held(sample) {
         let key = key(&held);
-        let Some(device) = state.devices.get(&key.0).filter(|d| d.listed_us == Some(sample.monotonic_us))
-        else {
-            continue;
-        };
+        let device = state.devices.get(&key.0).filter(|d| d.listed_us == Some(sample.monotonic_us));
+        let Some(device) = device.filter(|_| held.counts(state)) else { continue };
         let start = held.pod.and_then(|pod| pod.start_us).filter(|start| *start <= now);
-        let watched = state.allocations.get(&key).filter(|known| now - known.seen_us <= MAX_GAP_US);
-        let mut known = watched.copied().unwrap_or_else(|| AllocationState {
+        let fresh = AllocationState {
+            pod_uid: held.uid.cloned(),
             // Given since the last sample: known from its first moment on.
             since_us: start.filter(|start| before_us > 0 && *start > before_us).unwrap_or(now),
             last_active_us: None,
             seen_us: now,
-        });
+        };
+        let same = |known: &&AllocationState| {
+            let another = known.pod_uid.as_ref().zip(held.uid).is_some_and(|(known, uid)| known != uid);
+            now - known.seen_us <= MAX_GAP_US && !another
+        };
+        let mut known = state.allocations.get(&key).filter(same).cloned().unwrap_or(fresh);
+        known.pod_uid = held.uid.cloned().or(known.pod_uid);
         // A pod of the same name may have held it before; and work that nobody can be named for may be this
         // container's.
         known.since_us =
             known.since_us.max(start.unwrap_or(i64::MIN)).max(device.stray_us.unwrap_or(i64::MIN));
-        known.last_active_us = known.last_active_us.max(occupied(&held, device).last_active_us);
+        let occupied = occupied(&held, device);
+        known.last_active_us = known.last_active_us.max(occupied.last_active_us);
+        // Work that nobody could measure, or tell whose it was, may have gone on until now.
+        if occupied.sessions.is_none() || !occupied.measured || ended_unmeasured(&held, device, sample) {
+            known.since_us = now;
+        }
         known.seen_us = now;
         state.allocations.insert(key, known);
     }
     state.allocations.retain(|_, known| now - known.seen_us <= MAX_GAP_US);
+}
+
+/// Whether a session that may be the container's ended since the last sample, and nobody measured its last moments.
+fn ended_unmeasured(held: &Held<'_>, device: &DeviceState, sample: &Sample) -> bool {
+    let told = |device: &Device| matches!(device.activity, Activity::Entries { .. });
+    let devices = sample.driver.iter().flat_map(|driver| &driver.devices);
+    let own = devices.filter(|device| device.facts.uuid == held.device.uuid).any(told);
+    let mut ended = device.sessions.values().filter(|session| session.ended_us == Some(sample.time_us));
+    !own && ended.any(|session| may_be_of(session, held))
 }
 
 /// The key of an allocation in the state.

@@ -92,6 +92,8 @@ pub enum Holder<'a> {
     One(&'a ContainerDevices),
     /// More than one may be meant.
     Ambiguous,
+    /// To just one, and processes of others are on it too.
+    Contested,
 }
 
 /// Attributes processes by what one sample says.
@@ -149,8 +151,10 @@ impl<'a> Attributor<'a> {
                 (placed, Some(pod))
             }
             // What was placed before stays so while no source says better.
-            (None, _) if known.so_far.pod.is_some() => return known.so_far.clone(),
-            (None, Holder::One(container)) if !known.mps => {
+            (None, _) if known.so_far.pod.is_some() && !is_refuted(known.so_far, holder) => {
+                return known.so_far.clone();
+            }
+            (None, Holder::One(container)) if !known.mps && !self.is_of_another(container) => {
                 let placed = Attribution {
                     namespace: Some(Arc::clone(&container.namespace)),
                     pod: Some(Arc::clone(&container.pod)),
@@ -163,7 +167,7 @@ impl<'a> Attributor<'a> {
             (None, holder) => {
                 let reason = match holder {
                     _ if known.mps => "mps_server",
-                    Holder::Ambiguous => "pod_ambiguous",
+                    Holder::Ambiguous | Holder::Contested => "pod_ambiguous",
                     Holder::None | Holder::One(_) => "pod_unknown",
                 };
                 return Attribution { open: true, ..Attribution::unknown(reason) };
@@ -177,6 +181,12 @@ impl<'a> Attributor<'a> {
         let unsure = metadata.is_none() || placed.container.is_none();
         let attribution = with_user(placed, verdict, reason);
         Attribution { open: attribution.open || unsure, ..attribution }
+    }
+
+    /// Whether a source knows the holder, and so by another UID than that of the process, which it does not know.
+    fn is_of_another(&self, container: &ContainerDevices) -> bool {
+        let same = |pod: &Arc<Pod>| pod.namespace == container.namespace && pod.name == container.pod;
+        self.sample.pods.iter().any(|list| list.pods.values().any(|pod| !pod.deleted && same(pod)))
     }
 
     /// The name of the container, by the first source that knows its id.
@@ -208,6 +218,11 @@ fn pod_of<'a>(list: &'a PodList, place: &Place) -> Option<&'a Arc<Pod>> {
         (None, Some(id)) => list.pods.values().find(|pod| pod.containers.contains_key(id)),
         (None, None) => None,
     }
+}
+
+/// What the kubelet alone said cannot be: others than its one holder work on the device.
+fn is_refuted(so_far: &Attribution, holder: Holder<'_>) -> bool {
+    matches!(holder, Holder::Contested) && so_far.attributed_by.as_deref() == Some(PLACED_BY_KUBELET)
 }
 
 fn with_user(placed: Attribution, verdict: Verdict, reason: &str) -> Attribution {

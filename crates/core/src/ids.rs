@@ -32,7 +32,7 @@ pub fn session_id(device_uuid: &str, process: &ProcessKey) -> SessionId {
 }
 
 /// FNV-1a over parts, each ended by a byte that no UTF-8 text holds.
-fn fnv1a<const N: usize>(parts: [&[u8]; N]) -> u64 {
+pub(crate) fn fnv1a<const N: usize>(parts: [&[u8]; N]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.iter().copied().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

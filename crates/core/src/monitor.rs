@@ -9,7 +9,7 @@ use crate::sample::{Device, Driver, Request, Sample};
 use crate::select::Selection;
 use crate::state::{DeviceState, Session, State};
 use crate::tracker::Observation;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Series of sessions and devices that ended stay this long, so that a scrape sees their last value.
@@ -38,7 +38,9 @@ impl Monitor {
             .collect();
         let live = |device: &DeviceState| {
             let sessions = device.sessions.iter().filter(|(_, session)| session.is_live());
-            sessions.filter_map(|(key, _)| Some((key.pid, key.start_ticks?))).collect::<Vec<_>>()
+            // What could not be read is read again.
+            let placed = sessions.filter(|(_, session)| session.place.is_some());
+            placed.filter_map(|(key, _)| Some((key.pid, key.start_ticks?))).collect::<Vec<_>>()
         };
         let open = || {
             let sessions = state.devices.values().flat_map(|device| device.sessions.values());
@@ -54,7 +56,8 @@ impl Monitor {
             accounted: accounted.map(|(uuid, device)| (Arc::clone(uuid), device.accounted.clone())).collect(),
             mps: mps.map(|(uuid, _)| Arc::clone(uuid)).collect(),
             unplaced: open().filter_map(|s| s.place.as_ref()?.pod_uid.clone()).collect(),
-            uids: open().filter_map(|s| s.uid.filter(|_| is_on_host(s))).collect(),
+            uids: open().filter_map(host_uid).collect(),
+            boot_id: Arc::clone(&state.boot_id),
         }
     }
 
@@ -65,6 +68,9 @@ impl Monitor {
 
     /// Brings the state up to the sample.
     pub fn step(&self, state: &mut State, sample: &Sample) {
+        if sample.time_us < state.time_us {
+            state.clock_set_back(sample.time_us);
+        }
         begin_boot(state, sample);
         let held = allocation::held(sample);
         if let Some(driver) = &sample.driver {
@@ -125,9 +131,10 @@ impl Monitor {
     }
 }
 
-/// Whether the process is the host's own, so that its uid is a user of the host.
-fn is_on_host(session: &Session) -> bool {
-    session.place.as_ref().is_some_and(|place| !place.is_containerised())
+/// The user of the host that the session may be of.
+fn host_uid(session: &Session) -> Option<u32> {
+    let place = session.place.as_ref()?;
+    place.uid.or(session.uid.filter(|_| !place.is_containerised()))
 }
 
 /// The lists and /proc's answers, where both are there: else the device's sessions are not known.
@@ -193,7 +200,15 @@ fn forget(state: &mut State, sample: &Sample) {
     for device in state.devices.values_mut() {
         device.sessions.retain(|_, session| session.ended_us.is_none_or(recent));
     }
-    state.pods.retain(|_, usage| recent(usage.last_us));
+    let sessions =
+        state.devices.values().flat_map(|d| d.sessions.values().map(move |session| (d.label, session)));
+    let live = sessions.filter(|(_, session)| session.is_live()).filter_map(|(label, session)| {
+        let whose = &session.attribution;
+        Some((label, Arc::clone(whose.namespace.as_ref()?), Arc::clone(whose.pod.as_ref()?)))
+    });
+    let live: BTreeSet<_> = live.collect();
+    // While a device cannot be read its pods use nothing, and are there all the same.
+    state.pods.retain(|key, usage| recent(usage.last_us) || live.contains(key));
     // While the driver is down nobody knows which devices are gone.
     if sample.driver.is_some() {
         state.devices.retain(|_, device| recent(device.present_us) || !device.sessions.is_empty());

@@ -88,7 +88,7 @@ impl Rule {
                         groups.expand(to, &mut out);
                         out
                     }
-                    None => groups.get(1).or(groups.get(0))?.as_str().to_owned(),
+                    None => groups.get(usize::from(pattern.captures_len() > 1))?.as_str().to_owned(),
                 }
             }
         };
@@ -221,7 +221,13 @@ fn value<'a>(origin: &Origin, subject: &Subject<'a>, users: HostUsers<'a>) -> Va
             Some(place) => host_user(place.uid.or(subject.uid.filter(|uid| on_host && *uid != 0)), users),
             None => Value::None,
         },
-        Origin::UnixUser => host_user(subject.uid.filter(|_| on_host), users),
+        // A container's uid is its image's; whose slice it runs in is the host's.
+        Origin::UnixUser => {
+            match subject.place.filter(|place| !matches!(place.kind, Kind::Pod | Kind::Slurm)) {
+                Some(place) if !on_host => host_user(place.uid, users),
+                _ => host_user(subject.uid.filter(|_| on_host), users),
+            }
+        }
     }
 }
 
@@ -349,6 +355,8 @@ mod tests {
         assert_eq!(verdict(&rules, &of(&host, Some(5000))), Verdict::Undecided("user_pending"));
         assert_eq!(verdict(&rules, &of(&slurm, Some(0))), user("alice", "slurm_job_owner"));
         assert_eq!(verdict(&rules, &of(&container, Some(1000))), Verdict::Nobody);
+        let rootless = Place { uid: Some(1000), ..container.clone() };
+        assert_eq!(verdict(&rules, &of(&rootless, Some(100_000))), user("alice", "unix_user"));
         assert_eq!(verdict(&rules, &of(&host, None)), Verdict::Nobody);
     }
 }

@@ -355,8 +355,10 @@ pub struct Process {
 pub struct Request {
     /// lastSeenTimeStamp per device UUID; a device that is not here is new.
     pub since_us: BTreeMap<Arc<str>, i64>,
-    /// Processes whose name, uid and cgroup are known, with their start.
+    /// Processes whose name, uid and cgroup are known, with their start, in [`Self::boot_id`].
     pub known: BTreeMap<u32, u64>,
+    /// The boot that the known processes run in.
+    pub boot_id: Arc<str>,
     /// Devices whose process lists were read before.
     pub seen: BTreeSet<Arc<str>>,
     /// Pids whose accounting records were told before, by device UUID.

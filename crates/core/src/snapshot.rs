@@ -144,7 +144,8 @@ impl Monitor {
         let selected: Vec<&Device> = sample.driver.as_ref().map_or_else(Vec::new, |driver| {
             driver.devices.iter().filter(|d| self.selection.takes(&d.facts)).collect()
         });
-        let held: Vec<Held<'_>> = allocation::held(sample).into_iter().filter(Held::counts).collect();
+        let held: Vec<Held<'_>> =
+            allocation::held(sample).into_iter().filter(|held| held.counts(state)).collect();
         let mut devices: Vec<DeviceView> =
             selected.iter().map(|d| device_view(state, sample, d, &held)).collect();
         devices.sort_by_key(|device| device.facts.label);
@@ -286,10 +287,11 @@ fn allocated(session: &Session, sample: &Sample, holders: &[&Held<'_>]) -> Optio
     if session.place.as_ref().is_some_and(|place| place.kind != Kind::Pod) {
         return Some(false);
     }
-    if holders.iter().any(|held| session.attribution.is_in(held.container)) {
+    let own = || holders.iter().filter(|held| !held.is_namesakes(session));
+    if own().any(|held| session.attribution.is_in(held.container)) {
         return Some(true);
     }
-    let may = holders.iter().any(|held| session.attribution.may_be_in(held.container));
+    let may = own().any(|held| session.attribution.may_be_in(held.container));
     (session.place.is_some() && session.attribution.pod.is_some() && !may).then_some(false)
 }
 

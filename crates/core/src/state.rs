@@ -249,6 +249,9 @@ pub enum BadState {
     Impossible(&'static str),
 }
 
+/// Far in the future, and far from where sums of times overflow.
+const MAX_STAMP_US: i64 = 1 << 60;
+
 const FORMAT: &str = "gpu-session-monitor state";
 
 #[derive(Serialize)]
@@ -272,6 +275,34 @@ struct Whole {
 }
 
 impl State {
+    /// The wall clock was set back: what has a stamp of later has been there for long, as far as can be told.
+    pub(crate) fn clock_set_back(&mut self, now_us: i64) {
+        let past = |at: &mut i64| *at = (*at).min(now_us);
+        let old = |counter: &mut Option<Counter>| counter.iter_mut().for_each(|counter| counter.born_us = 0);
+        for device in self.devices.values_mut() {
+            old(&mut device.unobserved);
+            device.stray_us.iter_mut().for_each(past);
+            past(&mut device.present_us);
+            for session in device.sessions.values_mut() {
+                old(&mut session.sm_seconds);
+                old(&mut session.memory_byte_seconds);
+                past(&mut session.first_seen_us);
+                session.last_active_us.iter_mut().chain(&mut session.ended_us).for_each(past);
+            }
+        }
+        let sums = self.users.values_mut().chain(self.namespaces.values_mut()).chain(self.pods.values_mut());
+        for usage in sums {
+            old(&mut usage.sm_seconds);
+            old(&mut usage.memory_byte_seconds);
+            past(&mut usage.last_us);
+        }
+        for known in self.allocations.values_mut() {
+            past(&mut known.since_us);
+            past(&mut known.seen_us);
+            known.last_active_us.iter_mut().for_each(past);
+        }
+    }
+
     /// The persisted form.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut out = serde_json::to_vec(&Envelope { format: FORMAT, version: STATE_VERSION, state: self })?;
@@ -298,6 +329,28 @@ impl State {
         }
     }
 
+    /// Every time in it, microseconds.
+    fn stamps(&self) -> impl Iterator<Item = i64> {
+        let devices = self.devices.values().flat_map(|device| {
+            let cursor = device.cursor.iter().flat_map(|cursor| [cursor.stamp_us, cursor.covered_us]);
+            let own = [Some(device.present_us), device.listed_us, device.stray_us];
+            let sessions = device.sessions.values().flat_map(|s| {
+                [
+                    Some(s.first_seen_us),
+                    Some(s.last_seen_us),
+                    s.last_active_us,
+                    s.ended_us,
+                    s.process_start_us,
+                ]
+            });
+            cursor.chain(own.into_iter().chain(sessions).flatten())
+        });
+        let held =
+            self.allocations.values().flat_map(|a| [Some(a.since_us), Some(a.seen_us), a.last_active_us]);
+        let pods = self.pods.values().map(|usage| usage.last_us);
+        devices.chain(held.flatten()).chain(pods).chain([self.time_us, self.monotonic_us])
+    }
+
     /// Text reaches labels, figures reach counters: neither is trusted from a file.
     fn check(&self) -> Result<(), BadState> {
         let sessions = || self.devices.values().flat_map(|device| device.sessions.values());
@@ -308,6 +361,9 @@ impl State {
         let all = counters.chain(sums).chain(own).flatten().chain(self.source_errors.values().copied());
         if all.into_iter().any(|counter| !counter.is_sane()) {
             return Err(BadState::Impossible("a counter is negative or not finite"));
+        }
+        if self.stamps().any(|stamp| !(0..MAX_STAMP_US).contains(&stamp)) {
+            return Err(BadState::Impossible("a time is none"));
         }
         let mut texts: Vec<&Arc<str>> = sessions().flat_map(session_texts).collect();
         texts.extend(self.devices.keys());

@@ -1,5 +1,7 @@
 //! Text that a workload controls, made harmless once, where it enters.
 
+use std::fmt::Write as _;
+
 /// Longest label value in bytes; longer ones are cut on a character boundary.
 pub const MAX_LABEL_BYTES: usize = 128;
 
@@ -9,12 +11,36 @@ fn is_hostile(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Cleans text from outside (process name, label, device name) for use in every output.
+/// Longest value that patterns read, in bytes.
+pub const MAX_VALUE_BYTES: usize = 4096;
+
+/// Length of the mark of a text that was cut.
+const MARK_BYTES: usize = 9;
+
+/// Cleans text from outside (process name, label, device name) for use in every output. What is longer than a
+/// label may be ends in `~` and eight digits of a hash of the whole, so that two do not become one.
 pub fn clean(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len().min(MAX_LABEL_BYTES));
+    clean_to(raw, MAX_LABEL_BYTES)
+}
+
+/// As [`clean`], for a value out of which a pattern takes a part before that part is cleaned.
+pub fn clean_value(raw: &str) -> String {
+    clean_to(raw, MAX_VALUE_BYTES)
+}
+
+/// As [`clean`], for bytes that need not be UTF-8.
+pub fn clean_bytes(raw: &[u8]) -> String {
+    clean(&String::from_utf8_lossy(raw))
+}
+
+fn clean_to(raw: &str, limit: usize) -> String {
+    let mut out = String::with_capacity(raw.len().min(limit));
     for c in raw.chars() {
         let c = if is_hostile(c) { '\u{fffd}' } else { c };
-        if out.len() + c.len_utf8() > MAX_LABEL_BYTES {
+        if out.len() + c.len_utf8() > limit {
+            out.truncate(floor_char_boundary(&out, limit - MARK_BYTES));
+            let hash = crate::ids::fnv1a([raw.as_bytes()]);
+            let _ = write!(out, "~{:08x}", hash & 0xffff_ffff);
             break;
         }
         out.push(c);
@@ -22,11 +48,8 @@ pub fn clean(raw: &str) -> String {
     out
 }
 
-/// As [`clean`], for bytes that need not be UTF-8.
-pub fn clean_bytes(raw: &[u8]) -> String {
-    // One more character than fits is enough to know where to cut.
-    let head = &raw[..raw.len().min(MAX_LABEL_BYTES + 4)];
-    clean(&String::from_utf8_lossy(head))
+fn floor_char_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -40,11 +63,15 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_on_a_character_boundary() {
+    fn long_text_is_cut_on_a_character_boundary_and_stays_apart_from_others() {
         let long = "é".repeat(5_000);
         let cut = clean(&long);
-        assert_eq!(cut.len(), MAX_LABEL_BYTES);
-        assert!(cut.chars().all(|c| c == 'é'));
-        assert_eq!(clean_bytes(format!("x{long}").as_bytes()).len(), MAX_LABEL_BYTES - 1);
+        assert!(cut.len() <= MAX_LABEL_BYTES && cut.starts_with("éé") && cut.contains('~'), "{cut}");
+        assert_ne!(cut, clean(&format!("{long}x")), "two names with one beginning");
+        assert_eq!(clean(&cut), cut, "what was cleaned stays as it is");
+        assert!(clean_bytes(format!("x{long}").as_bytes()).len() <= MAX_LABEL_BYTES);
+        let fits = "k".repeat(MAX_LABEL_BYTES);
+        assert_eq!(clean(&fits), fits);
+        assert_eq!(clean_value(&long).len(), MAX_VALUE_BYTES - 1);
     }
 }

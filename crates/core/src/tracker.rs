@@ -57,9 +57,11 @@ impl Observation<'_> {
         state.label = self.device.facts.label;
         state.listed_us = Some(self.sample.monotonic_us);
         state.present_us = now;
-        let served = state.sessions.values().any(|session| session.is_live() && session.is_mps());
-        state.mps = self.device.mps || served;
-        state.hidden_clients = served && !self.device.mps;
+        let servers = || state.sessions.values().filter(|session| session.is_live() && session.is_mps());
+        // One that is someone's own hides nobody: a name that a process gives itself says nothing of others.
+        let hidden = !self.device.mps && servers().any(|server| server.attribution.user.is_none());
+        state.mps = self.device.mps || servers().next().is_some();
+        state.hidden_clients = hidden;
         self.charges(state)
     }
 
@@ -97,7 +99,7 @@ impl Observation<'_> {
             let session = state
                 .sessions
                 .entry(key)
-                .and_modify(|session| session.ended_us = None)
+                .and_modify(|session| resume(session, process))
                 .or_insert_with(|| self.begin(&key, process));
             let byte_seconds = match (session.memory_bytes, listed.memory_bytes, elapsed_us) {
                 // The mean of both ends, for the time between two readings of the lists.
@@ -158,11 +160,15 @@ impl Observation<'_> {
         let live = state.sessions.values().filter(|session| session.is_live() && !session.is_mps());
         let places =
             live.filter_map(|session| session.place.as_ref()).filter(|place| place.kind == Kind::Pod);
-        let containers: BTreeSet<_> = places.map(|place| (&place.pod_uid, &place.container_id)).collect();
+        let places: Vec<_> = places.map(|place| (&place.pod_uid, &place.container_id)).collect();
+        // Two of which only the kind is known need not be of one container.
+        let nameless = places.len() > 1 && places.contains(&(&None, &None));
+        let containers: BTreeSet<_> = places.into_iter().collect();
         match (self.holders.as_slice(), containers.len()) {
             _ if self.unsure => Holder::Ambiguous,
             ([], _) => Holder::None,
-            ([holder], 1) => Holder::One(holder),
+            ([holder], 1) if !nameless => Holder::One(holder),
+            ([_], 2..) => Holder::Contested,
             _ => Holder::Ambiguous,
         }
     }
@@ -263,6 +269,19 @@ impl Observation<'_> {
             // A figure over a time that nobody states adds no seconds: that is not 0 seconds.
             session.used.sm_seconds = figure.measured_us.map(|us| figure.ratio * us as f64 / 1e6);
         }
+    }
+}
+
+/// It is on the device (still, or again); what could not be read of it before may be known now.
+fn resume(session: &mut Session, process: &Process) {
+    session.ended_us = None;
+    if session.place.is_none()
+        && let Some(cgroup) = &process.cgroup
+    {
+        session.place = Some(Place::of(cgroup));
+        session.uid = session.uid.or(process.uid);
+        session.command = session.command.take().or_else(|| process.command.clone());
+        session.attribution = Attribution::open();
     }
 }
 

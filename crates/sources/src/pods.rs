@@ -59,7 +59,7 @@ fn pick<'a>(
     keys: &BTreeSet<Arc<str>>,
     value: impl Fn(&str) -> Option<&'a str>,
 ) -> BTreeMap<Arc<str>, Arc<str>> {
-    let found = keys.iter().filter_map(|key| Some((key.clone(), text::clean(value(key)?).into())));
+    let found = keys.iter().filter_map(|key| Some((key.clone(), text::clean_value(value(key)?).into())));
     found.collect()
 }
 
@@ -146,6 +146,21 @@ mod tests {
         assert!(pod.annotations.is_empty());
         assert_eq!(wanted.of_namespace(value, value).annotations.len(), 1);
         assert!(wanted.namespaces() && !Wanted::default().namespaces());
+    }
+
+    #[test]
+    fn what_a_pattern_reads_was_not_cut_before() {
+        use gpu_session_core::rules::{HostUsers, Origin, Rule, Rules, Subject, Verdict};
+        let wanted = Wanted { pod_annotations: ["dn".into()].into(), ..Wanted::default() };
+        let dn = format!("ou={},uid=alexandra", "x".repeat(112));
+        let pod = wanted.of_pod(|_| None, |_| Some(&dn));
+        let pattern = regex_lite::Regex::new("uid=([a-z]+)").ok();
+        let rules = Rules::new(vec![Rule { pattern, ..Rule::plain(Origin::Annotation("dn".into())) }]);
+        let subject = Subject { namespace: Some("team"), pod: Some(&pod), ..Subject::default() };
+        let none = (BTreeMap::new(), BTreeSet::new());
+        let verdict = rules.verdict(&subject, HostUsers { names: &none.0, pending: &none.1 });
+        let Verdict::User(user, _) = verdict else { return };
+        assert_eq!(&*user, "alexandra", "the first letters of a name are another's name");
     }
 
     #[test]

@@ -141,6 +141,10 @@ impl Proc {
         }
         // What was read between two equal starts is of one process.
         self.read_file(pid, "stat")?;
+        if is_exiting(&self.buffer) {
+            // cgroup v1 shows `/`, the host's, for every task that is exiting, wherever it ran.
+            process.cgroup = None;
+        }
         match stat(&self.buffer) {
             Some((_, again)) if again == start => Ok((process, failed)),
             _ => Err(Failure::Vanished),
@@ -169,8 +173,10 @@ impl Source for Proc {
         let mut found = BTreeMap::new();
         let mut problems: BTreeMap<&'static str, (String, usize)> = BTreeMap::new();
         let mut note = |kind, message: String| problems.entry(kind).or_insert((message, 0)).1 += 1;
+        // Ticks count from the boot: those of another say nothing.
+        let same_boot = *request.boot_id == *sample.boot_id.as_deref().unwrap_or("");
         for pid in pids {
-            match self.process(pid, request.known.get(&pid).copied()) {
+            match self.process(pid, request.known.get(&pid).copied().filter(|_| same_boot)) {
                 Ok((process, failed)) => {
                     if let Some(errno) = failed {
                         note(kind(errno), format!("{}/{pid}: {errno}", self.root.display()));
@@ -232,6 +238,14 @@ fn stat(text: &[u8]) -> Option<(&[u8], u64)> {
     // Field 3 follows the bracket; the start is field 22.
     let start = text.get(close + 2..)?.split(|b| *b == b' ').nth(19)?;
     Some((command, number(start)?))
+}
+
+/// Whether the kernel's flags in `/proc/PID/stat` (field 9) have `PF_EXITING`. It stays set, so that reading it after
+/// the cgroup is enough.
+fn is_exiting(text: &[u8]) -> bool {
+    let after = text.iter().rposition(|b| *b == b')').and_then(|close| text.get(close + 2..));
+    let flags = after.and_then(|fields| number(fields.split(|b| *b == b' ').nth(6)?));
+    flags.is_some_and(|flags| flags & 0x4 != 0)
 }
 
 /// The first of the four uids in `/proc/PID/status`. The kernel escapes line ends in the name before it.
@@ -303,6 +317,23 @@ mod tests {
         }
         for bad in [&b""[..], b"1 (x", b"1 x) S", b"1 (x) S 1 2"] {
             assert_eq!(stat(bad), None);
+        }
+    }
+
+    #[test]
+    fn an_exiting_process_has_no_cgroup_any_more() {
+        let dir = tree();
+        add(dir.path(), 7, b"python3", 100);
+        let stat = |flags: &str| {
+            let fields = format!("7 (python3) S 1 7 7 0 -1 {flags}{} 100 0 0\n", " 0".repeat(12));
+            std::fs::write(dir.path().join("7/stat"), fields).unwrap();
+        };
+        for (flags, cgroup) in [("4194304", Some("0::/user.slice\n")), ("4194308", None)] {
+            stat(flags);
+            let mut read = sample(&[7]);
+            assert!(Proc::new(dir.path(), Clock::Real).read(&Request::default(), &mut read).is_empty());
+            let process = &read.processes.unwrap()[&7];
+            assert_eq!((process.start_ticks, process.cgroup.as_deref()), (Some(100), cgroup), "{flags}");
         }
     }
 

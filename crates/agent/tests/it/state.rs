@@ -116,3 +116,17 @@ fn an_ended_session_keeps_its_counters_for_ten_minutes_and_the_sums_for_ever() {
     assert_eq!(gone.get("gpu_session_sm_seconds_total", &USER), None);
     assert_eq!(gone.get("gpu_user_sm_seconds_total", &USER), Some(used));
 }
+
+#[test]
+fn a_wall_clock_that_is_set_back_takes_no_counter_down() {
+    let mut node = node();
+    let mut used = None;
+    for at in [4000.0, 4060.0, 4120.0] {
+        node.at(at);
+        used = node.collected().get("gpu_user_sm_seconds_total", &USER);
+    }
+    assert!(used > Some(0.0));
+    node.at(600.0);
+    let after = node.collected().get("gpu_user_sm_seconds_total", &USER);
+    assert!(after >= used, "{used:?} fell to {after:?}");
+}

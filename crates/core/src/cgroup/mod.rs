@@ -65,7 +65,8 @@ pub struct Place {
     /// Unit, Slurm job (`42`, step and all: `42.0`) or, of an LXC container or machine, its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
-    /// Uid that the path names: of a Slurm job's owner on cgroup v1.
+    /// Uid that the path names: of a Slurm job's owner on cgroup v1, and of the user whose slice a rootless container
+    /// runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
 }
@@ -76,7 +77,12 @@ impl Place {
     /// Hierarchies need not agree: many lines are `/` or stop early, so the line that says most counts. Lines that
     /// name different pods or containers leave nothing but the kind.
     pub fn of(text: &str) -> Self {
-        text.lines().filter_map(line_path).map(path::read).fold(Lines::default(), Lines::add).place()
+        let place =
+            text.lines().filter_map(line_path).map(path::read).fold(Lines::default(), Lines::add).place();
+        match place.kind {
+            Kind::Container | Kind::Lxc | Kind::Machine => Self { uid: slice_owner(text), ..place },
+            Kind::Host | Kind::Unit | Kind::Slurm | Kind::Pod => place,
+        }
     }
 
     /// Whether the process runs in a container of any sort, so that its uid means something in its image only.
@@ -84,6 +90,17 @@ impl Place {
         // A container inside a Slurm job leaves the kind at the job.
         !matches!(self.kind, Kind::Host | Kind::Unit | Kind::Slurm) || self.container_id.is_some()
     }
+}
+
+/// The user of the host whose slice holds the process: systemd makes it, and what is in it cannot leave it.
+fn slice_owner(text: &str) -> Option<u32> {
+    let owner = |path: &str| {
+        let slice = path.strip_prefix("/user.slice/user-")?.split('/').next()?;
+        slice.strip_suffix(".slice")?.parse().ok()
+    };
+    let mut owners = text.lines().filter_map(line_path).filter_map(owner);
+    let first = owners.next()?;
+    owners.all(|other: u32| other == first).then_some(first)
 }
 
 /// The place in one short word, `slurm:42.0`; empty for the host, for a pod (which has better names) and where
@@ -98,7 +115,7 @@ impl fmt::Display for Place {
             Kind::Lxc => ("lxc", self.name.as_deref()),
             Kind::Machine => ("machine", self.name.as_deref()),
         };
-        name.map_or(Ok(()), |name| write!(f, "{word}:{name}"))
+        name.map_or(Ok(()), |name| f.write_str(&crate::text::clean(&format!("{word}:{name}"))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Metrics: [`table`] is the only place where a metric's name, type, help and labels stand; [`render`] writes
+//! Metrics: [`table`] is the only place where a metric's name, type, help and labels stand; [`mod@render`] writes
 //! a snapshot by it as Prometheus text or OpenMetrics.
 
 pub mod render;

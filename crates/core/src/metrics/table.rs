@@ -85,7 +85,7 @@ pub static TABLE: &[Metric] = &[
         "Sessions of the user on the device now.",
         |v, s| occupied(v, |gpu, o| counts(&o.users, |user, n| s.write(&[gpu, user], n)))),
     metric!(USERS Gauge "gpu_sessions_unattributed" &["gpu", "reason"],
-        "Sessions on the device whose user is not known, by reason: pod_unknown (no source knows the pod), pod_ambiguous (several pods may be meant), metadata_unknown and namespace_unknown (the pod's or namespace's labels could not be read), no_rule (no rule names a user), container_unknown (a container outside Kubernetes), mps_server, user_pending (the name service has not answered), process_unreadable, ended_unseen.",
+        "Sessions on the device whose user is not known, by reason: pod_unknown (no source knows the pod), pod_ambiguous (several pods may be meant), metadata_unknown and namespace_unknown (the pod's or namespace's labels could not be read), no_rule (no rule names a user), container_unknown (a container outside Kubernetes), mps_server, user_pending (the name service has not answered), process_unreadable.",
         |v, s| occupied(v, |gpu, o| counts(&o.unattributed, |reason, n| s.write(&[gpu, reason], n)))),
     metric!(USERS Counter "gpu_user_sm_seconds_total" &["gpu", "user"],
         "Seconds of SM time that the user's sessions used, ended ones too, in whole GPUs: a MIG slice counts by gpu_device_compute_fraction. The empty user is use whose user is not known, _other the users beyond the limit.",

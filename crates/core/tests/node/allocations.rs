@@ -24,8 +24,6 @@ struct Node {
     minute: i64,
     /// Pods that hold the GPU, with their phase where that is known.
     holders: Vec<(u32, Option<Phase>)>,
-    /// Pods whose cgroup no source knows.
-    nameless: Vec<u32>,
     devices: &'static [&'static str],
     mps_listed: bool,
     /// The device is an instance of GPU 0.
@@ -43,7 +41,6 @@ impl Node {
             state,
             minute: 0,
             holders: holders.to_vec(),
-            nameless: Vec::new(),
             devices: &["GPU-0"],
             mps_listed: false,
             instance: None,
@@ -51,8 +48,7 @@ impl Node {
     }
 
     fn pods(&self) -> PodList {
-        let known =
-            self.holders.iter().filter(|(pod, phase)| phase.is_some() && !self.nameless.contains(pod));
+        let known = self.holders.iter().filter(|(_, phase)| phase.is_some());
         let pod = |(pod, phase): &(u32, Option<Phase>)| {
             let id: Arc<str> = format!("{pod:064x}").into();
             let made = Pod {
@@ -179,10 +175,11 @@ fn a_pod_that_is_over_holds_nothing_and_one_of_unknown_phase_is_not_called_idle(
 
 #[test]
 fn while_a_session_may_be_a_holders_nothing_is_said_of_him() {
-    let mut node = Node::new(&[(1, RUNNING), (2, RUNNING)]);
-    node.nameless = vec![3];
+    let mut node = Node::new(&[(1, RUNNING), (2, None)]);
     let stranger = Works(20, 3, "python3", true);
-    assert_eq!(held(&node.after(1, &[TRAINS, stranger])), [(None, None), (None, None)]);
+    node.after(1, &[TRAINS, stranger]);
+    let snapshot = node.after(1, &[TRAINS, stranger]);
+    assert_eq!(held(&snapshot), [(Some(1), Some(0)), (None, None)], "it is not pod 1's, whose UID is known");
     let mut host = Node::new(&[(1, RUNNING)]);
     let snapshot = host.after(1, &[Works(20, 0, "python3", true)]);
     assert_eq!(held(&snapshot), [(Some(0), Some(0))], "a process of the host is in no container");

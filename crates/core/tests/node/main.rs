@@ -4,4 +4,5 @@
 
 mod allocations;
 mod day;
+mod mishaps;
 mod samples;

@@ -71,7 +71,7 @@ struct Guard {
     pace: Arc<Mutex<Pace>>,
 }
 
-/// When the last watch was opened, and how long the next one waits.
+/// When the last watch was opened, or page asked for, and how long the next one waits.
 #[derive(Default)]
 struct Pace {
     last: Option<Instant>,
@@ -120,12 +120,14 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_watch =
-            request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+        let has = |is: fn(&str) -> bool| request.uri().query().is_some_and(|query| query.split('&').any(is));
+        let is_watch = has(|pair| pair == "watch=true");
+        // No pages are asked for. A server that has always another one would else be asked without end.
+        let is_next_page = has(|pair| pair.starts_with("continue="));
         let Guard { opened, pace } = self.guard.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
-            if is_watch {
+            if is_watch || is_next_page {
                 let pause = pace.lock().unwrap_or_else(PoisonError::into_inner).next(Instant::now());
                 tokio::time::sleep(pause).await;
             }

@@ -44,8 +44,17 @@ pub(super) fn list(options: &Options) -> Result<Lists, Problem> {
 async fn lists(options: &Options) -> Result<Lists, Problem> {
     let (client, url) = connect(options, Arc::new(|| ())).await?;
     let pods = fill(&client, &url, Some(options.fields()), options).await?;
-    let namespaces =
-        if options.wanted.namespaces() { Some(fill(&client, &url, None, options).await?) } else { None };
+    let namespaces = if options.wanted.namespaces() {
+        // Without them the pods still have their names.
+        let filled = fill(&client, &url, None, options).await;
+        Some(filled.unwrap_or_else(|problem| {
+            let store = Store::new(options.clock.clone(), options.wanted.clone());
+            store.broke(problem);
+            store
+        }))
+    } else {
+        None
+    };
     Ok(Lists { pods, namespaces })
 }
 

@@ -56,6 +56,11 @@ impl Problem {
         self.kind == "gone"
     }
 
+    /// Whether the server has said nothing.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self.kind, "io" | "timeout")
+    }
+
     /// Whether something was said that cannot be read.
     pub(super) fn is_malformed(&self) -> bool {
         self.kind == "malformed"

@@ -65,6 +65,15 @@ impl Pods {
         self.deleted.remove(key);
     }
 
+    /// Takes a key from a pod that goes on under another one.
+    fn withdraw(&mut self, key: &Arc<str>) {
+        let heir = self.live.values().find(|(other, _)| other == key).map(|(_, pod)| pod.clone());
+        match heir {
+            Some(heir) => self.publish(key, &heir),
+            None => _ = Arc::make_mut(&mut self.map).remove(key),
+        }
+    }
+
     /// Marks what the map has under this key.
     fn mark_deleted(&mut self, key: Arc<str>, now_us: i64) {
         let Some(pod) = self.map.get(&key).map(|pod| deleted(pod)) else { return };
@@ -100,7 +109,11 @@ impl Table for Pods {
             return;
         }
         let pod = Arc::new(named.pod);
-        self.live.insert(named.uid.clone(), (named.key.clone(), pod.clone()));
+        let before = self.live.insert(named.uid.clone(), (named.key.clone(), pod.clone()));
+        if let Some((key, _)) = before.filter(|(key, _)| *key != named.key) {
+            // Only a forger changes a static pod's hash; what it claimed goes at once.
+            self.withdraw(&key);
+        }
         if named.key == named.uid {
             if self.map.get(&named.key) != Some(&pod) {
                 Arc::make_mut(&mut self.map).insert(named.key.clone(), pod);
@@ -223,6 +236,8 @@ struct State<T> {
     /// A list that is not whole yet: it grows aside.
     filling: T,
     trouble: Option<Trouble>,
+    /// When the server last said something of the table, Unix microseconds.
+    heard_us: i64,
 }
 
 /// The watch is broken.
@@ -251,7 +266,7 @@ pub(super) struct View<M> {
 
 impl<T: Table> Store<T> {
     pub(super) fn new(clock: Clock, wanted: Wanted) -> Self {
-        let state = State { table: None, filling: T::default(), trouble: None };
+        let state = State { table: None, filling: T::default(), trouble: None, heard_us: 0 };
         Self { state: Mutex::new(state), changed: Condvar::new(), clock, wanted }
     }
 
@@ -292,15 +307,27 @@ impl<T: Table> Store<T> {
             }
         }
         state.trouble = None;
+        state.heard_us = self.clock.now_us();
         self.changed.notify_all();
     }
 
     /// The watch broke.
     pub(super) fn broke(&self, problem: Problem) {
+        self.broke_at(problem, self.clock.now_us());
+    }
+
+    /// The server could not be reached for a further watch: the last one may have been dead since it last said
+    /// something.
+    pub(super) fn lost(&self, problem: Problem) {
+        let heard_us = self.state().heard_us;
+        self.broke_at(problem, if heard_us == 0 { self.clock.now_us() } else { heard_us });
+    }
+
+    fn broke_at(&self, problem: Problem, now_us: i64) {
         let mut state = self.state();
         let since_us = match &state.trouble {
             Some(trouble) if !trouble.is_over() => trouble.since_us,
-            _ => self.clock.now_us(),
+            _ => now_us,
         };
         state.trouble = Some(Trouble { since_us, problem, resumed: None });
         self.changed.notify_all();
@@ -308,7 +335,10 @@ impl<T: Table> Store<T> {
 
     /// The watch was opened again.
     pub(super) fn resumed(&self) {
-        if let Some(trouble) = &mut self.state().trouble {
+        let now_us = self.clock.now_us();
+        let mut state = self.state();
+        state.heard_us = now_us;
+        if let Some(trouble) = &mut state.trouble {
             trouble.resumed.get_or_insert_with(Instant::now);
         }
     }

@@ -113,7 +113,12 @@ async fn session<T: Table>(
                 if problem.needs_new_client() || needs_new_list(&problem, &error) {
                     return problem;
                 }
-                store.broke(problem);
+                let unreached = matches!(error, watcher::Error::WatchStartFailed(_)) && problem.is_silence();
+                if unreached {
+                    store.lost(problem);
+                } else {
+                    store.broke(problem);
+                }
                 tokio::time::sleep(backoff.next().unwrap_or(PAUSE)).await;
             }
             // A watch has no end of its own.

@@ -5,24 +5,45 @@ use crate::source_error;
 use gpu_session_core::sample::SourceError;
 use gpu_session_core::text;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Largest passwd file that is read; larger directories of users are not kept in a file.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Reads the file only when a uid is met that it does not know yet.
+/// Most answers that are kept: whoever runs a container chooses uids as he likes.
+const MAX_KNOWN: usize = 16_384;
+
+/// Reads the file only when a uid is met that it does not know yet, or the file has changed.
 pub(super) struct File {
     path: PathBuf,
     names: BTreeMap<u32, Option<Arc<str>>>,
+    /// Of the file that the names are from.
+    version: Option<Version>,
+}
+
+/// What changes with a file: device, inode, length, and the time of its last change.
+type Version = (u64, u64, u64, i64, i64);
+
+fn version(file: &Metadata) -> Version {
+    (file.dev(), file.ino(), file.len(), file.ctime(), file.ctime_nsec())
 }
 
 impl File {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, names: BTreeMap::new() }
+        Self { path, names: BTreeMap::new(), version: None }
     }
 
     pub(super) fn find(&mut self, uids: &BTreeSet<u32>) -> Found {
+        // An account may have been made, or a uid given to somebody else.
+        let now = std::fs::metadata(&self.path).ok().map(|file| version(&file));
+        if now.is_some_and(|now| self.version != Some(now)) || self.names.len() > MAX_KNOWN {
+            self.names.clear();
+            self.version = now;
+        }
         let unknown: BTreeSet<u32> =
             uids.iter().copied().filter(|uid| !self.names.contains_key(uid)).collect();
         let result = if unknown.is_empty() { Ok(()) } else { self.look_up(&unknown) };
@@ -36,10 +57,16 @@ impl File {
             let remedy = "users are shown as uid:<n> (users.passwd names the host's file)";
             source_error("io", format!("{path}: {e}; {remedy}"))
         };
-        if std::fs::metadata(&self.path).map_err(fail)?.len() > MAX_BYTES {
+        // Not opened before it is known to be a file: a pipe would be waited for.
+        if !std::fs::metadata(&self.path).map_err(fail)?.is_file() {
+            return Err(fail(std::io::Error::other("it is no file")));
+        }
+        let mut table = Vec::new();
+        let file = std::fs::File::open(&self.path).map_err(fail)?;
+        file.take(MAX_BYTES + 1).read_to_end(&mut table).map_err(fail)?;
+        if table.len() as u64 > MAX_BYTES {
             return Err(source_error("too_large", format!("{path}: larger than 16 MiB, not read")));
         }
-        let table = std::fs::read(&self.path).map_err(fail)?;
         let mut found: BTreeMap<u32, Arc<str>> = BTreeMap::new();
         for (name, uid) in table.split(|b| *b == b'\n').filter_map(entry) {
             // As in getpwuid the first entry of a uid counts.

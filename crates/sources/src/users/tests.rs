@@ -80,6 +80,31 @@ fn names_come_from_the_file_given() {
 }
 
 #[test]
+fn a_file_that_changes_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("passwd");
+    let mut users = Users::new(Names::File(path.clone()));
+    for (table, named) in [
+        ("alice:x:1000:1::\n", ["alice"].to_vec()),
+        ("kim:x:1000:1::\nlee:x:1001:1::\n", ["kim", "lee"].to_vec()),
+    ] {
+        // As vipw and useradd do: a new file takes the place of the old one.
+        let new = dir.path().join("passwd+");
+        std::fs::write(&new, table).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        let (names, errors) = read(&mut users, &[1000, 1001]);
+        assert_eq!((names.values().map(|name| &**name).collect::<Vec<_>>(), errors), (named, Vec::new()));
+    }
+}
+
+#[test]
+fn what_is_no_file_is_said_and_not_waited_for() {
+    let mut users = Users::new(Names::File("/dev/zero".into()));
+    let (names, errors) = read(&mut users, &[1000]);
+    assert!(names.is_empty() && errors[0].message.contains("no file"), "{errors:?}");
+}
+
+#[test]
 fn a_missing_file_is_said_and_no_names_are_no_error() {
     let mut users = Users::new(Names::File("/nonexistent/passwd".into()));
     let mut sample = sample(vec![Process { uid: Some(1000), ..Process::default() }]);

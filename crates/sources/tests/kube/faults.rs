@@ -6,6 +6,10 @@ use gpu_session_sources::Source;
 use gpu_session_sources::kubernetes::{Kubernetes, Mode};
 use gpu_session_sources::pods::Wanted;
 use kube_sim::api::{Fault, Rule};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The last known pods are shown, with the moment at which they were known, and one error of this kind.
@@ -249,4 +253,41 @@ fn a_server_with_anothers_certificate_is_not_trusted() {
     let reading = bench.until("the distrust", |reading| reading.kind() == "io");
     assert!(reading.message().contains("certificate authority"), "{}", reading.message());
     assert!(other.cluster.requests().is_empty(), "no token is sent to it");
+}
+
+/// Answers each list with an empty page after which there is another one; returns its port.
+fn endless_pages(requests: Arc<AtomicUsize>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move |mut stream: TcpStream| {
+        let page = r#"{"metadata":{"resourceVersion":"1","continue":"more"},"items":[]}"#;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{page}", page.len());
+        let mut buffer = [0; 8192];
+        while stream.read(&mut buffer).is_ok_and(|n| n > 0) && stream.write_all(answer.as_bytes()).is_ok() {
+            requests.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    std::thread::spawn(move || listener.incoming().flatten().for_each(serve));
+    port
+}
+
+#[test]
+fn a_server_that_has_always_another_page_is_not_asked_without_end() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let server = format!("http://127.0.0.1:{}", endless_pages(requests.clone()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    let kubeconfig = serde_json::json!({
+        "clusters": [{ "name": "sim", "cluster": { "server": server } }],
+        "users": [{ "name": "sim", "user": {} }],
+        "contexts": [{ "name": "sim", "context": { "cluster": "sim", "user": "sim" } }],
+        "current-context": "sim",
+    });
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    let mut kubernetes = Kubernetes::new(options(Some(path), Mode::Watch, Wanted::default()));
+    // It waits for the first list as long as it may.
+    let errors = kubernetes.read(&Request::default(), &mut Sample::default());
+    assert_eq!(&*errors[0].kind, "timeout", "{errors:?}");
+    let requests = requests.load(Ordering::SeqCst);
+    assert!((2..=6).contains(&requests), "{requests} requests");
 }

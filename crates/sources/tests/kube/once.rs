@@ -4,7 +4,7 @@ use super::bench::Bench;
 use gpu_session_core::sample::{Allocations, ContainerDevices, Process, Request, Sample};
 use gpu_session_sources::kubernetes::Mode;
 use gpu_session_sources::pods::Wanted;
-use kube_sim::api::Fault;
+use kube_sim::api::{Fault, Rule};
 
 fn bench() -> Bench {
     Bench::new(Mode::Once, Wanted::default())
@@ -72,4 +72,15 @@ fn failures_are_said_and_nothing_is_named() {
         bench.server.set_fault(Fault::None);
         assert!(bench.read_as(in_a_pod(), &Request::default()).is_fresh(), "and again at the next reading");
     }
+}
+
+#[test]
+fn a_missing_right_on_namespaces_leaves_the_pods() {
+    let wanted = Wanted { namespace_labels: ["team".into()].into(), ..Wanted::default() };
+    let mut bench = Bench::new(Mode::Once, wanted);
+    let rights = [Rule::new(&["list", "watch"], &["pods"])];
+    bench.server.accept_token_with(super::bench::TOKEN, "monitor", rights);
+    let reading = bench.read_as(in_a_pod(), &Request::default());
+    assert_eq!((reading.kind(), reading.names()), ("forbidden", vec!["one".to_owned(), "two".to_owned()]));
+    assert!(reading.message().contains("namespaces") && reading.sample.namespaces.is_none());
 }

@@ -291,3 +291,27 @@ fn namespaces_come_and_go() {
     let labels = [("team".into(), "vision".into())].into();
     assert_eq!(*map, [("b".into(), Metadata { labels, annotations: BTreeMap::new() })].into());
 }
+
+#[test]
+fn a_pod_that_changes_its_hash_leaves_nothing_behind() {
+    let bench = Bench::new();
+    bench.list(vec![]);
+    for n in 0..5_000_u32 {
+        bench.store.event(Event::Apply(mirror(A, "forger", &format!("{n:032x}"))));
+    }
+    let live = bench.map().values().filter(|pod| !pod.deleted).count();
+    assert_eq!(live, 1, "one pod is one entry");
+    assert!(bench.map().len() <= 1 + MAX_DELETED, "{}", bench.map().len());
+}
+
+#[test]
+fn what_a_dead_watch_left_is_as_old_as_its_last_word() {
+    let bench = Bench::new();
+    bench.list(vec![pod(A, "a", &json!({}))]);
+    bench.clock.sleep(Duration::from_secs(50));
+    bench.store.resumed();
+    let heard_us = bench.clock.now_us();
+    bench.clock.sleep(Duration::from_secs(130));
+    bench.store.lost(broken());
+    assert_eq!(bench.store.view().as_of_us, Some(heard_us));
+}
