@@ -4,18 +4,20 @@ use crate::pods::{brief, chain};
 use crate::source_error;
 use gpu_session_core::sample::SourceError;
 use hyper_util::rt::TokioIo;
+use prost::bytes::{Buf as _, Bytes};
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
-use tonic_prost::ProstCodec;
+use wire::Malformed;
 
-/// Largest answer that is read.
+/// Largest answer that is read; the kubelet itself reads no larger one of a runtime.
 pub(crate) const MAX_BYTES: usize = 16 << 20;
 
 /// Why there is no answer.
@@ -27,6 +29,14 @@ pub(crate) enum Failure {
     Timeout,
     /// The call failed there, here or between.
     Status(Box<Status>),
+    /// The answer is not of this service.
+    Malformed,
+}
+
+impl From<Malformed> for Failure {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
 impl Failure {
@@ -61,21 +71,53 @@ impl Calls {
         Ok(Self { grpc, deadline })
     }
 
-    /// Calls `/package.Service/Method`.
-    pub(crate) async fn call<Q, A>(&mut self, method: &'static str, question: Q) -> Result<A, Failure>
-    where
-        Q: prost::Message + Default + 'static,
-        A: prost::Message + Default + 'static,
-    {
+    /// Calls `/package.Service/Method` with a message without fields; returns the bytes of the answer's message.
+    pub(crate) async fn call(&mut self, method: &'static str) -> Result<Bytes, Failure> {
         let deadline = self.deadline;
         let call = async {
             self.grpc.ready().await.map_err(|e| Status::from_error(e.into()))?;
-            let codec: ProstCodec<Q, A> = ProstCodec::default();
             let path = PathAndQuery::from_static(method);
-            self.grpc.unary(tonic::Request::new(question), path, codec).await
+            self.grpc.unary(tonic::Request::new(()), path, Raw).await
         };
         let answer = timeout_at(deadline, call).await.map_err(|_| Failure::Timeout)?;
         answer.map(tonic::Response::into_inner).map_err(|status| Failure::Status(Box::new(status)))
+    }
+}
+
+/// Asks with an empty message, and leaves the answer as it came.
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = ();
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = ();
+    type Error = Status;
+
+    fn encode(&mut self, (): (), _: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        let length = message.remaining();
+        Ok(Some(message.copy_to_bytes(length)))
     }
 }
 
@@ -110,6 +152,10 @@ impl Service {
                 io::ErrorKind::ConnectionRefused => {
                     ("io", format!("nobody listens there; see that {} runs", self.who))
                 }
+                // The queue of those who wait to be let in is full.
+                io::ErrorKind::WouldBlock => {
+                    ("io", format!("it takes no more connections; see whether {} is overloaded", self.who))
+                }
                 _ => ("io", format!("{e}; {}", self.missing)),
             },
             Failure::Timeout => {
@@ -120,6 +166,9 @@ impl Service {
                 )
             }
             Failure::Status(status) => self.status(status),
+            Failure::Malformed => {
+                ("malformed", format!("the answer is not of this service; see that {} is asked", self.who))
+            }
         };
         source_error(kind, format!("{}: {what}", path.display()))
     }
@@ -138,7 +187,7 @@ impl Service {
                     format!("the answer is larger than {limit} MiB, not read; see that {who} is asked"),
                 )
             }
-            Code::Internal if said.contains("decode") || said.contains("decoding") => {
+            Code::Internal if said.contains("decoding") => {
                 ("malformed", format!("the answer is not of this service ({said}); see that {who} is asked"))
             }
             Code::PermissionDenied | Code::Unauthenticated => {
@@ -151,6 +200,8 @@ impl Service {
         }
     }
 }
+
+pub(crate) mod wire;
 
 #[cfg(test)]
 pub(crate) mod fake;

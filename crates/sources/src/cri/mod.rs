@@ -1,10 +1,12 @@
 //! The container runtime (CRI): names of pods where the Kubernetes API is not asked or does not answer.
 
+#[cfg(test)]
 mod proto;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::pods::{MAX_CONTAINERS, MAX_PODS, Wanted, bare_id, uids};
+use crate::socket::wire::{self, Malformed};
 use crate::socket::{Calls, Service, block_on};
 use crate::{Source, source_error};
 use gpu_session_core::sample::{Phase, Pod, PodList, Request, Sample, SourceError};
@@ -40,7 +42,19 @@ const POD_NAME: &str = "io.kubernetes.pod.name";
 const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 /// `PodSandboxState::SANDBOX_READY`.
-const READY: i32 = 0;
+const READY: i64 = 0;
+
+// Numbers of the fields that are used of `runtime.v1.RuntimeService`'s messages
+// (`k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`); the answers' lists are the first of theirs.
+const LIST: u32 = 1;
+const SANDBOX_ID: u32 = 1;
+const SANDBOX_STATE: u32 = 3;
+const SANDBOX_CREATED_AT: u32 = 4;
+const SANDBOX_LABELS: u32 = 5;
+const SANDBOX_ANNOTATIONS: u32 = 6;
+const CONTAINER_ID: u32 = 1;
+const CONTAINER_SANDBOX: u32 = 2;
+const CONTAINER_LABELS: u32 = 8;
 
 /// The container runtime. It is asked only for what the earlier sources of a sample do not know.
 pub struct Cri {
@@ -95,14 +109,15 @@ impl Cri {
     }
 
     fn ask(&self) -> Result<Pods, SourceError> {
-        let answers = block_on(async {
+        let pods = block_on(async {
             let mut calls = Calls::connect(&self.socket, RUNTIME.limit).await?;
-            let sandboxes: proto::SandboxList = calls.call(SANDBOXES, proto::Empty {}).await?;
-            let containers: proto::ContainerList = calls.call(CONTAINERS, proto::Empty {}).await?;
-            Ok((sandboxes, containers))
+            let mut pods = Pods::default();
+            // Of each answer only what is kept is left when the next one comes.
+            pods.take_sandboxes(&calls.call(SANDBOXES).await?, &self.wanted)?;
+            pods.take_containers(&calls.call(CONTAINERS).await?)?;
+            Ok(pods)
         });
-        let (sandboxes, containers) = answers.map_err(|failure| RUNTIME.error(&self.socket, &failure))?;
-        Ok(Pods::from_answers(sandboxes, &containers, &self.wanted))
+        pods.map_err(|failure| RUNTIME.error(&self.socket, &failure))
     }
 
     fn update(&mut self, unknown: BTreeSet<Arc<str>>, as_of_us: i64, now_us: i64) -> Result<(), SourceError> {
@@ -130,76 +145,139 @@ impl Cri {
     }
 }
 
-/// Pods out of an answer, by UID.
+/// Pods out of answers.
 #[derive(Default)]
 struct Pods {
-    pods: BTreeMap<Arc<str>, Pod>,
+    /// By UID.
+    by_uid: BTreeMap<Arc<str>, Found>,
+    /// UIDs by the ids of the pods' sandboxes.
+    sandboxes: BTreeMap<String, Arc<str>>,
     /// Something was more than is kept.
     cut: bool,
 }
 
-impl Pods {
-    fn from_answers(
-        mut sandboxes: proto::SandboxList,
-        containers: &proto::ContainerList,
-        wanted: &Wanted,
-    ) -> Self {
-        let mut out = Self::default();
-        // A pod whose sandbox was renewed has several: the newest speaks, one that is ready before all.
-        sandboxes
-            .items
-            .sort_by_key(|sandbox| (sandbox.state != READY, std::cmp::Reverse(sandbox.created_at)));
-        let mut uids: BTreeMap<&str, Arc<str>> = BTreeMap::new();
-        for sandbox in &sandboxes.items {
-            if let Some(uid) = out.add(sandbox, wanted) {
-                uids.insert(&sandbox.id, uid);
+/// A pod, and which of its sandboxes speaks for it.
+struct Found {
+    pod: Pod,
+    spoke: (bool, i64),
+}
+
+/// A `PodSandbox`, as it lies in the answer.
+struct Sandbox<'a> {
+    message: &'a [u8],
+    is_ready: bool,
+    /// Nanoseconds since 1970.
+    created_at: i64,
+}
+
+impl<'a> Sandbox<'a> {
+    fn of(message: &'a [u8]) -> Result<Self, Malformed> {
+        let (mut state, mut created_at) = (READY, 0);
+        for field in wire::fields(message) {
+            match field? {
+                (SANDBOX_STATE, value) => state = value.int()?,
+                (SANDBOX_CREATED_AT, value) => created_at = value.int()?,
+                _ => {}
             }
         }
-        for container in &containers.containers {
-            let uid = uids.get(container.pod_sandbox_id.as_str());
-            let name = container.labels.get(CONTAINER_NAME);
-            let (Some(uid), Some(name), Some(id)) = (uid, name, bare_id(&container.id)) else { continue };
-            let Some(pod) = out.pods.get_mut(uid) else { continue };
-            if pod.containers.len() >= MAX_CONTAINERS {
-                out.cut = true;
-                continue;
-            }
-            pod.containers.insert(id, text::clean(name).into());
-        }
-        out
+        Ok(Self { message, is_ready: state == READY, created_at })
     }
 
-    /// Takes a sandbox and returns its pod's UID; one that is not the kubelet's is left out.
-    fn add(&mut self, sandbox: &proto::Sandbox, wanted: &Wanted) -> Option<Arc<str>> {
-        let label = |key: &str| sandbox.labels.get(key).filter(|value| !value.is_empty());
-        let uid: Arc<str> = text::clean(label(POD_UID)?).into();
-        let (namespace, name) = (label(POD_NAMESPACE)?, label(POD_NAME)?);
-        if self.pods.contains_key(&uid) {
-            return Some(uid);
+    /// When it was made, Unix microseconds.
+    fn created_us(&self) -> Option<i64> {
+        (self.created_at > 0).then_some(self.created_at / 1000)
+    }
+}
+
+impl Pods {
+    /// Takes a `ListPodSandboxResponse`.
+    fn take_sandboxes(&mut self, answer: &[u8], wanted: &Wanted) -> Result<(), Malformed> {
+        // What has ended may be more than is kept: it comes after all that runs.
+        for ready in [true, false] {
+            for message in wire::messages(answer, LIST) {
+                let sandbox = Sandbox::of(message?)?;
+                if sandbox.is_ready == ready {
+                    self.add(&sandbox, wanted)?;
+                }
+            }
         }
-        if self.pods.len() >= MAX_PODS {
+        Ok(())
+    }
+
+    /// Takes a sandbox; one that is not the kubelet's is left out.
+    fn add(&mut self, sandbox: &Sandbox<'_>, wanted: &Wanted) -> Result<(), Malformed> {
+        let names = [POD_UID, POD_NAMESPACE, POD_NAME];
+        let labels = wire::entries(sandbox.message, SANDBOX_LABELS, |key| {
+            names.contains(&key) || wanted.pod_labels.contains(key)
+        })?;
+        let [Some(uid), Some(namespace), Some(name)] = names
+            .map(|key| labels.get(key).filter(|value| !value.is_empty()).map(|value| text::clean(value)))
+        else {
+            return Ok(());
+        };
+        let uid: Arc<str> = uid.into();
+        if self.by_uid.len() >= MAX_PODS && !self.by_uid.contains_key(&uid) {
             self.cut = true;
-            return None;
+            return Ok(());
         }
+        let id = text::clean(wire::text(sandbox.message, SANDBOX_ID)?);
+        self.sandboxes.insert(id, uid.clone());
+        let annotations =
+            wire::entries(sandbox.message, SANDBOX_ANNOTATIONS, |key| wanted.pod_annotations.contains(key))?;
         let pods_own = |key: &str| !key.starts_with(KUBELETS);
         let metadata = wanted.of_pod(
-            |key| sandbox.labels.get(key).filter(|_| pods_own(key)).map(String::as_str),
-            |key| sandbox.annotations.get(key).map(String::as_str),
+            |key| labels.get(key).filter(|_| pods_own(key)).copied(),
+            |key| annotations.get(key).copied(),
         );
         let pod = Pod {
-            namespace: text::clean(namespace).into(),
-            name: text::clean(name).into(),
-            phase: (sandbox.state == READY).then_some(Phase::Running),
+            namespace: namespace.into(),
+            name: name.into(),
+            phase: sandbox.is_ready.then_some(Phase::Running),
+            start_us: sandbox.created_us(),
             metadata,
             ..Pod::default()
         };
-        self.pods.insert(uid.clone(), pod);
-        Some(uid)
+        self.put(uid, Found { pod, spoke: (sandbox.is_ready, sandbox.created_at) });
+        Ok(())
+    }
+
+    /// A pod whose sandbox was renewed has several: the newest speaks, one that is ready before all, and the oldest
+    /// says since when the pod is there.
+    fn put(&mut self, uid: Arc<str>, mut found: Found) {
+        let Some(known) = self.by_uid.get_mut(&uid) else {
+            self.by_uid.insert(uid, found);
+            return;
+        };
+        let starts = [known.pod.start_us, found.pod.start_us];
+        let start_us = starts.into_iter().flatten().min();
+        if found.spoke > known.spoke {
+            std::mem::swap(known, &mut found);
+        }
+        known.pod.start_us = start_us;
+    }
+
+    /// Takes a `ListContainersResponse`, after the sandboxes.
+    fn take_containers(&mut self, answer: &[u8]) -> Result<(), Malformed> {
+        for container in wire::messages(answer, LIST) {
+            let container = container?;
+            let sandbox = text::clean(wire::text(container, CONTAINER_SANDBOX)?);
+            let id = bare_id(wire::text(container, CONTAINER_ID)?);
+            let labels = wire::entries(container, CONTAINER_LABELS, |key| key == CONTAINER_NAME)?;
+            let pod = self.sandboxes.get(&sandbox).and_then(|uid| self.by_uid.get_mut(uid));
+            let (Some(id), Some(name), Some(found)) = (id, labels.get(CONTAINER_NAME), pod) else { continue };
+            if found.pod.containers.len() >= MAX_CONTAINERS {
+                self.cut = true;
+                continue;
+            }
+            found.pod.containers.insert(id, text::clean(name).into());
+        }
+        Ok(())
     }
 
     fn into_answer(self, as_of_us: i64, monotonic_us: i64) -> Answer {
-        let names = self.pods.values().map(|pod| (pod.namespace.clone(), pod.name.clone())).collect();
-        let pods = self.pods.into_iter().map(|(uid, pod)| (uid, Arc::new(pod))).collect();
+        let pods: BTreeMap<_, _> =
+            self.by_uid.into_iter().map(|(uid, found)| (uid, Arc::new(found.pod))).collect();
+        let names = pods.values().map(|pod| (pod.namespace.clone(), pod.name.clone())).collect();
         let list = PodList { source: "cri".into(), as_of_us, pods: Arc::new(pods) };
         Answer { list, monotonic_us, names, cut: self.cut }
     }

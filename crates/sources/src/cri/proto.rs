@@ -1,10 +1,7 @@
-//! Messages of `runtime.v1.RuntimeService` (`k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`), the fields used.
+//! Messages of `runtime.v1.RuntimeService` (`k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`), the fields used, for
+//! tests to write.
 
 use std::collections::BTreeMap;
-
-/// `ListPodSandboxRequest`, `ListContainersRequest`, without a filter.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(super) struct Empty {}
 
 /// `ListPodSandboxResponse`.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::socket::fake::{Answer as Said, Fake};
 use gpu_session_core::sample::{Allocations, ContainerDevices, Process};
+use prost::Message as _;
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002";
@@ -10,6 +11,9 @@ const B: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
 }
+
+const RUNS: i32 = 0;
+const ENDED: i32 = 1;
 
 fn sandbox(id: &str, uid: &str, created_at: i64, state: i32) -> proto::Sandbox {
     let name = format!("pod-{}", &uid[..1]);
@@ -21,6 +25,13 @@ fn sandbox(id: &str, uid: &str, created_at: i64, state: i32) -> proto::Sandbox {
 fn container(id: &str, sandbox: &str, name: &str) -> proto::Container {
     let labels = map(&[(CONTAINER_NAME, name)]);
     proto::Container { id: id.to_owned(), pod_sandbox_id: sandbox.to_owned(), labels }
+}
+
+fn pods_of(sandboxes: &proto::SandboxList, containers: &proto::ContainerList) -> Pods {
+    let mut pods = Pods::default();
+    pods.take_sandboxes(&sandboxes.encode_to_vec(), &wanted()).unwrap();
+    pods.take_containers(&containers.encode_to_vec()).unwrap();
+    pods
 }
 
 fn wanted() -> Wanted {
@@ -48,7 +59,7 @@ impl Bench {
 
     fn fake(&self) -> Fake {
         let fake = Fake::at(&self.folder.path().join("cri.sock"));
-        fake.says(SANDBOXES, &proto::SandboxList { items: vec![sandbox("sa", A, 1, READY)] });
+        fake.says(SANDBOXES, &proto::SandboxList { items: vec![sandbox("sa", A, 1, RUNS)] });
         fake.says(CONTAINERS, &proto::ContainerList { containers: vec![container("c1", "sa", "main")] });
         fake
     }
@@ -91,10 +102,10 @@ fn allocated(pod: &str) -> Sample {
 #[test]
 fn sandboxes_of_one_pod_are_one_pod_and_the_ready_one_speaks() {
     let items = vec![
-        sandbox("old", A, 1, 1),
-        sandbox("new", A, 2, READY),
-        sandbox("later", A, 3, 1),
-        sandbox("ended", B, 1, 1),
+        sandbox("old", A, 1000, ENDED),
+        sandbox("new", A, 2000, RUNS),
+        sandbox("later", A, 3000, ENDED),
+        sandbox("ended", B, 1000, ENDED),
         proto::Sandbox { id: "foreign".to_owned(), ..proto::Sandbox::default() },
     ];
     let containers = vec![
@@ -103,24 +114,24 @@ fn sandboxes_of_one_pod_are_one_pod_and_the_ready_one_speaks() {
         container("3", "foreign", "x"),
         proto::Container { id: "4".to_owned(), pod_sandbox_id: "new".to_owned(), ..Default::default() },
     ];
-    let pods =
-        Pods::from_answers(proto::SandboxList { items }, &proto::ContainerList { containers }, &wanted());
-    assert_eq!(pods.pods.keys().map(|uid| &**uid).collect::<Vec<_>>(), [A, B]);
-    let a = &pods.pods[A];
+    let pods = pods_of(&proto::SandboxList { items }, &proto::ContainerList { containers });
+    assert_eq!(pods.by_uid.keys().map(|uid| &**uid).collect::<Vec<_>>(), [A, B]);
+    let a = &pods.by_uid[A].pod;
     assert_eq!((&*a.namespace, &*a.name, a.phase), ("ns", "pod-a", Some(Phase::Running)));
+    assert_eq!(a.start_us, Some(1), "the pod is as old as its first sandbox");
     assert_eq!(a.metadata.labels, [("owner".into(), "new".into())].into(), "no label of the kubelet's");
     assert_eq!(a.metadata.annotations, [("creator".into(), "kim\u{fffd}".into())].into());
     let names = [("1".into(), "init".into()), ("2".into(), "main\u{fffd}".into())];
     assert_eq!(a.containers, names.into());
-    assert_eq!(pods.pods[B].phase, None, "what is not ready may be anything");
+    assert_eq!(pods.by_uid[B].pod.phase, None, "what is not ready may be anything");
 }
 
 #[test]
 fn more_pods_or_containers_than_are_kept_are_cut_and_said() {
-    let items = (0..=MAX_PODS).map(|i| sandbox(&i.to_string(), &format!("{i}"), 1, READY)).collect();
+    let items = (0..=MAX_PODS).map(|i| sandbox(&i.to_string(), &format!("{i}"), 1, RUNS)).collect();
     let empty = proto::ContainerList::default();
-    let pods = Pods::from_answers(proto::SandboxList { items }, &empty, &wanted());
-    assert!(pods.cut && pods.pods.len() == MAX_PODS);
+    let pods = pods_of(&proto::SandboxList { items }, &empty);
+    assert!(pods.cut && pods.by_uid.len() == MAX_PODS);
     let containers = (0..=MAX_CONTAINERS).map(|i| container(&i.to_string(), "sa", "main")).collect();
     let bench = &mut Bench::new();
     let fake = bench.fake();
@@ -128,6 +139,26 @@ fn more_pods_or_containers_than_are_kept_are_cut_and_said() {
     let (pods, errors) = bench.read(processes(&[A]));
     assert!(errors.len() == 1 && &*errors[0].kind == "too_large", "{errors:?}");
     assert_eq!(pods[0].pods[A].containers.len(), MAX_CONTAINERS);
+}
+
+#[test]
+fn pods_that_run_are_kept_before_those_that_have_ended() {
+    let ended = (0..MAX_PODS).map(|i| sandbox(&i.to_string(), &format!("{i}"), 1, ENDED));
+    let items = ended.chain([sandbox("runs", A, 1, RUNS)]).collect();
+    let pods = pods_of(&proto::SandboxList { items }, &proto::ContainerList::default());
+    assert!(pods.cut && pods.by_uid.contains_key(A));
+}
+
+#[test]
+fn a_pod_made_again_under_its_name_has_a_new_start_and_one_of_no_time_none() {
+    let items = vec![
+        sandbox("first", A, 1_700_000_000_123_456_789, ENDED),
+        sandbox("second", B, 1_700_000_001_123_456_789, RUNS),
+        sandbox("timeless", "c", 0, RUNS),
+    ];
+    let pods = pods_of(&proto::SandboxList { items }, &proto::ContainerList::default());
+    let starts = [A, B, "c"].map(|uid| pods.by_uid[uid].pod.start_us);
+    assert_eq!(starts, [Some(1_700_000_000_123_456), Some(1_700_000_001_123_456), None]);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The kubelet's PodResources: which container holds which device, whether or not it uses it.
 
+#[cfg(test)]
 mod proto;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::socket::wire::{self, Malformed};
 use crate::socket::{Calls, Failure, Service, block_on};
 use crate::{Source, source_error};
 use gpu_session_core::allocation::DeviceId;
@@ -30,9 +32,27 @@ const KUBELET: Service = Service {
 const ALLOCATABLE_US: i64 = 5 * 60 * 1_000_000;
 /// Longest pause after failures.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Most containers with devices that are kept, and most devices of each.
+/// Most containers with devices that are kept, most devices of each, and of all.
 const MAX_CONTAINERS: usize = 10_000;
 const MAX_DEVICES: usize = 4_096;
+const MAX_HELD: usize = 100_000;
+
+// Numbers of the fields that are used of `v1.PodResourcesLister`'s messages
+// (`k8s.io/kubelet/pkg/apis/podresources/v1/api.proto`).
+const POD_RESOURCES: u32 = 1;
+const POD_NAME: u32 = 1;
+const POD_NAMESPACE: u32 = 2;
+const POD_CONTAINERS: u32 = 3;
+const CONTAINER_NAME: u32 = 1;
+const CONTAINER_DEVICES: u32 = 2;
+const CONTAINER_DYNAMIC: u32 = 5;
+const DEVICE_IDS: u32 = 2;
+const DYNAMIC_CLAIMS: u32 = 4;
+const CLAIM_CDI_DEVICES: u32 = 1;
+const CLAIM_DRIVER: u32 = 2;
+const CLAIM_DEVICE: u32 = 4;
+const CDI_NAME: u32 = 1;
+const ALLOCATABLE_DEVICES: u32 = 1;
 
 /// Name of NVIDIA's DRA driver for GPUs.
 const DRA_DRIVER: &str = "gpu.nvidia.com";
@@ -67,27 +87,42 @@ impl Kubelet {
         let socket = &self.socket;
         let answers = block_on(async {
             let mut calls = Calls::connect(socket, KUBELET.limit).await?;
-            let list: proto::ListResponse = calls.call(LIST, proto::Empty {}).await?;
-            let all: Option<Result<proto::AllocatableResponse, Failure>> =
-                if ask_all { Some(calls.call(ALLOCATABLE, proto::Empty {}).await) } else { None };
+            let list = Containers::from_answer(&calls.call(LIST).await?)?;
+            let all = if ask_all { Some(all_devices(&mut calls).await) } else { None };
             Ok((list, all))
         });
         let (list, all) = answers.map_err(|failure| KUBELET.error(socket, &failure))?;
         if let Some(all) = all {
-            self.allocatable = Allocatable::from_answer(all, socket, now_us);
+            self.allocatable = Allocatable::new(all, socket, now_us);
         }
-        Ok(Containers::from_answer(list))
+        Ok(list)
     }
 }
 
+async fn all_devices(calls: &mut Calls) -> Result<BTreeSet<Arc<str>>, Failure> {
+    Ok(allocatable(&calls.call(ALLOCATABLE).await?)?)
+}
+
+/// The GPUs of an `AllocatableResourcesResponse`.
+fn allocatable(answer: &[u8]) -> Result<BTreeSet<Arc<str>>, Malformed> {
+    let mut found = BTreeSet::new();
+    for devices in wire::messages(answer, ALLOCATABLE_DEVICES) {
+        for id in ids(devices?) {
+            found.extend(ours(id?).filter(|_| found.len() < MAX_DEVICES));
+        }
+    }
+    Ok(found)
+}
+
+/// The ids in a `ContainerDevices`.
+fn ids(devices: &[u8]) -> impl Iterator<Item = Result<&str, Malformed>> {
+    wire::messages(devices, DEVICE_IDS).map(|id| std::str::from_utf8(id?).map_err(|_| Malformed))
+}
+
 impl Allocatable {
-    fn from_answer(answer: Result<proto::AllocatableResponse, Failure>, socket: &Path, now_us: i64) -> Self {
+    fn new(answer: Result<BTreeSet<Arc<str>>, Failure>, socket: &Path, now_us: i64) -> Self {
         let (ids, trouble) = match answer {
-            Ok(all) => {
-                let ids = all.devices.iter().flat_map(|devices| &devices.device_ids);
-                let ids: BTreeSet<Arc<str>> = ids.filter_map(|id| ours(id)).take(MAX_DEVICES).collect();
-                (Some(ids.into_iter().collect()), None)
-            }
+            Ok(ids) => (Some(ids.into_iter().collect()), None),
             // Kubelets before 1.23, and those with the feature gate KubeletPodResourcesGetAllocatable off.
             Err(failure) if failure.is_unimplemented() => (None, None),
             Err(failure) => (None, Some(KUBELET.error(socket, &failure))),
@@ -103,41 +138,57 @@ type Place = (Arc<str>, Arc<str>, Arc<str>);
 #[derive(Default)]
 struct Containers {
     devices: BTreeMap<Place, BTreeSet<Arc<str>>>,
+    /// Devices of them all.
+    held: usize,
     /// Something was more than is kept.
     cut: bool,
 }
 
 impl Containers {
-    fn from_answer(list: proto::ListResponse) -> Self {
+    /// Out of a `ListPodResourcesResponse`.
+    fn from_answer(answer: &[u8]) -> Result<Self, Malformed> {
         let mut containers = Self::default();
-        for pod in list.pod_resources {
-            for container in &pod.containers {
-                containers.add(&pod, container);
+        for pod in wire::messages(answer, POD_RESOURCES) {
+            let pod = pod?;
+            let namespace: Arc<str> = text::clean(wire::text(pod, POD_NAMESPACE)?).into();
+            let name: Arc<str> = text::clean(wire::text(pod, POD_NAME)?).into();
+            for container in wire::messages(pod, POD_CONTAINERS) {
+                containers.add((&namespace, &name), container?)?;
             }
         }
-        containers
+        Ok(containers)
     }
 
-    fn add(&mut self, pod: &proto::PodResources, container: &proto::Container) {
-        let mut devices = BTreeSet::new();
-        for id in container.devices.iter().flat_map(|devices| &devices.device_ids) {
-            self.insert(&mut devices, ours(id));
+    fn add(&mut self, pod: (&Arc<str>, &Arc<str>), container: &[u8]) -> Result<(), Malformed> {
+        let devices = self.devices_of(container)?;
+        if devices.is_empty() {
+            return Ok(());
         }
-        for claim in container.dynamic_resources.iter().flat_map(|dynamic| &dynamic.claim_resources) {
-            for id in of_claim(claim) {
-                self.insert(&mut devices, Some(id));
+        let name = text::clean(wire::text(container, CONTAINER_NAME)?).into();
+        if self.devices.len() >= MAX_CONTAINERS || self.held + devices.len() > MAX_HELD {
+            self.cut = true;
+            return Ok(());
+        }
+        self.held += devices.len();
+        self.devices.entry((pod.0.clone(), pod.1.clone(), name)).or_default().extend(devices);
+        Ok(())
+    }
+
+    fn devices_of(&mut self, container: &[u8]) -> Result<BTreeSet<Arc<str>>, Malformed> {
+        let mut devices = BTreeSet::new();
+        for given in wire::messages(container, CONTAINER_DEVICES) {
+            for id in ids(given?) {
+                self.insert(&mut devices, ours(id?));
             }
         }
-        if devices.is_empty() {
-            return;
+        for dynamic in wire::messages(container, CONTAINER_DYNAMIC) {
+            for claim in wire::messages(dynamic?, DYNAMIC_CLAIMS) {
+                for id in of_claim(claim?)? {
+                    self.insert(&mut devices, Some(id));
+                }
+            }
         }
-        if self.devices.len() >= MAX_CONTAINERS {
-            self.cut = true;
-            return;
-        }
-        let clean = |raw: &str| -> Arc<str> { text::clean(raw).into() };
-        let key = (clean(&pod.namespace), clean(&pod.name), clean(&container.name));
-        self.devices.entry(key).or_default().extend(devices);
+        Ok(devices)
     }
 
     fn insert(&mut self, devices: &mut BTreeSet<Arc<str>>, id: Option<Arc<str>>) {
@@ -163,8 +214,8 @@ impl Containers {
             source_error(
                 "too_large",
                 format!(
-                    "{socket}: more than {MAX_CONTAINERS} containers with devices, or {MAX_DEVICES} devices of one; \
-                     the rest is left out; see that the kubelet is asked"
+                    "{socket}: more than {MAX_CONTAINERS} containers with devices, {MAX_DEVICES} devices of one or \
+                     {MAX_HELD} of all; the rest is left out; see that the kubelet is asked"
                 ),
             )
         });
@@ -173,13 +224,19 @@ impl Containers {
 }
 
 /// Ids of the devices of a DRA claim: UUIDs where its CDI devices carry some, else the names by NVIDIA's driver.
-fn of_claim(claim: &proto::ClaimResource) -> Vec<Arc<str>> {
-    let names = claim.cdi_devices.iter().filter_map(|device| device.name.rsplit_once('='));
-    let uuids: Vec<Arc<str>> = names.filter_map(|(_, id)| uuid(id)).collect();
-    if uuids.is_empty() && claim.driver_name == DRA_DRIVER {
-        return ours(&claim.device_name).into_iter().collect();
+fn of_claim(claim: &[u8]) -> Result<BTreeSet<Arc<str>>, Malformed> {
+    let mut uuids = BTreeSet::new();
+    for device in wire::messages(claim, CLAIM_CDI_DEVICES) {
+        let name = wire::text(device?, CDI_NAME)?;
+        // One more than is kept, so that it is seen to be too many.
+        uuids.extend(
+            name.rsplit_once('=').and_then(|(_, id)| uuid(id)).filter(|_| uuids.len() <= MAX_DEVICES),
+        );
     }
-    uuids
+    if uuids.is_empty() && wire::text(claim, CLAIM_DRIVER)? == DRA_DRIVER {
+        uuids.extend(ours(wire::text(claim, CLAIM_DEVICE)?));
+    }
+    Ok(uuids)
 }
 
 /// The id, if it is of a GPU.

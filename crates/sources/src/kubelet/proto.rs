@@ -1,8 +1,5 @@
-//! Messages of `v1.PodResourcesLister` (`k8s.io/kubelet/pkg/apis/podresources/v1/api.proto`), the fields used.
-
-/// `ListPodResourcesRequest`, `AllocatableResourcesRequest`.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(super) struct Empty {}
+//! Messages of `v1.PodResourcesLister` (`k8s.io/kubelet/pkg/apis/podresources/v1/api.proto`), the fields used, for
+//! tests to write.
 
 /// `ListPodResourcesResponse`.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::socket::fake::{Answer, Fake};
+use prost::Message as _;
 
 fn devices(ids: &[&str]) -> proto::Devices {
     proto::Devices { device_ids: ids.iter().map(|id| (*id).to_owned()).collect() }
@@ -25,7 +26,11 @@ fn pod(namespace: &str, name: &str, containers: Vec<proto::Container>) -> proto:
 
 /// `namespace/pod/container=ids` of what is kept.
 fn kept(pods: Vec<proto::PodResources>) -> Vec<String> {
-    let list = Containers::from_answer(proto::ListResponse { pod_resources: pods }).into_list();
+    kept_of(&proto::ListResponse { pod_resources: pods }.encode_to_vec())
+}
+
+fn kept_of(answer: &[u8]) -> Vec<String> {
+    let list = Containers::from_answer(answer).unwrap().into_list();
     let line =
         |c: &ContainerDevices| format!("{}/{}/{}={}", c.namespace, c.pod, c.container, c.devices.join(","));
     list.iter().map(line).collect()
@@ -86,22 +91,21 @@ fn a_containers_resources_are_one_sorted_list_of_gpus() {
 }
 
 /// What Kubernetes' own types wrote: see the README there.
-fn witness<M: prost::Message + Default>(name: &str) -> M {
+fn witness(name: &str) -> Vec<u8> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/podresources"));
-    M::decode(std::fs::read(folder.join(name)).unwrap().as_slice()).unwrap()
+    std::fs::read(folder.join(name)).unwrap()
 }
 
 #[test]
 fn kubernetes_own_bytes_are_read() {
-    let list = |name| kept(witness::<proto::ListResponse>(name).pod_resources);
+    let list = |name| kept_of(&witness(name));
     let gpu = "GPU-5a3c0b12-0000-4000-8000-000000000001";
     let migs = ["MIG-7d1d5a2e-2222-4333-8444-555555555555", "MIG-7d1d5a2e-2222-4333-8444-666666666666"];
     let train = format!("team-a/train-0/main={gpu},{gpu}::2,{}", migs.join(","));
     assert_eq!(list("list-plugins.bin"), [&train, "team-b/web-0/web=nvidia0/gi1/vgpu1"]);
     assert_eq!(list("list-claims.bin"), ["team-c/infer-0/main=gpu-0,gpu-1-mig-1g.10gb-0"]);
-    let all = Allocatable::from_answer(Ok(witness("allocatable.bin")), Path::new("/s"), 0);
     let ids = [gpu.into(), "GPU-5a3c0b12-0000-4000-8000-000000000002".into()];
-    assert_eq!(all.ids.as_deref(), Some(&ids[..]));
+    assert_eq!(allocatable(&witness("allocatable.bin")), Ok(ids.into()));
 }
 
 #[test]
@@ -120,13 +124,20 @@ fn more_containers_or_devices_than_are_kept_are_cut_and_said() {
     let many = (0..=MAX_CONTAINERS).map(|i| gpu(i.to_string())).collect();
     let ids: Vec<String> = (0..=MAX_DEVICES).map(|i| format!("GPU-{i}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    for containers in [many, vec![container("main", &[&ids], Vec::new())]] {
+    let one = vec![container("main", &[&ids], Vec::new())];
+    let full = |i: usize| container(&i.to_string(), &[&ids[..MAX_DEVICES]], Vec::new());
+    let all = (0..=MAX_HELD / MAX_DEVICES).map(full).collect();
+    let cdi: Vec<String> = ids.iter().map(|id| format!("nvidia.com/gpu={id}")).collect();
+    let cdi: Vec<&str> = cdi.iter().map(String::as_str).collect();
+    let claimed = vec![container("main", &[], vec![claim("gpu.example.com", "gpu-7", &cdi)])];
+    for containers in [many, one, all, claimed] {
         let list = proto::ListResponse { pod_resources: vec![pod("n", "p", containers)] };
-        let containers = Containers::from_answer(list);
+        let containers = Containers::from_answer(&list.encode_to_vec()).unwrap();
         let errors = containers.errors(Path::new("/s"));
         assert!(errors.len() == 1 && &*errors[0].kind == "too_large", "{errors:?}");
         let list = containers.into_list();
         assert!(list.len() <= MAX_CONTAINERS && list.iter().all(|c| c.devices.len() <= MAX_DEVICES));
+        assert!(list.iter().map(|c| c.devices.len()).sum::<usize>() <= MAX_HELD);
     }
 }
 
@@ -221,4 +232,24 @@ fn what_is_no_kubelet_is_an_error() {
     bench.later(100);
     let (kind, message) = bench.failed();
     assert!(kind == "io" && message.contains("nobody listens"), "{kind}: {message}");
+}
+
+#[test]
+fn a_kubelet_that_takes_no_more_connections_is_not_called_missing() {
+    let mut bench = Bench::new();
+    let path = bench.folder.path().join("kubelet.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let _listener = {
+        let _inside = runtime.enter();
+        let socket = tokio::net::UnixSocket::new_stream().unwrap();
+        socket.bind(&path).unwrap();
+        socket.listen(0).unwrap()
+    };
+    // A queue of length 0 takes one.
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let (kind, message) = bench.failed();
+    assert!(
+        kind == "io" && message.contains("overloaded") && !message.contains("mount"),
+        "{kind}: {message}"
+    );
 }
