@@ -30,6 +30,13 @@ impl Wanted {
         !self.namespace_labels.is_empty() || !self.namespace_annotations.is_empty()
     }
 
+    /// Whether any rule reads a label or annotation of this key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        let sets =
+            [&self.pod_labels, &self.pod_annotations, &self.namespace_labels, &self.namespace_annotations];
+        sets.iter().any(|keys| keys.contains(key))
+    }
+
     /// What rules read of a pod.
     pub(crate) fn of_pod<'a>(
         &self,
@@ -108,7 +115,9 @@ pub(crate) fn cause<'a, E: std::error::Error + 'static>(
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        next = error.source();
+        // The source of an I/O error is that of the error within, not the one within.
+        let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = within.map(|e| e as &(dyn std::error::Error + 'static)).or_else(|| error.source());
     }
     None
 }

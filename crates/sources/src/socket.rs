@@ -117,7 +117,12 @@ impl Decoder for Raw {
 
     fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         let length = message.remaining();
-        Ok(Some(message.copy_to_bytes(length)))
+        let bytes = message.copy_to_bytes(length);
+        // Said before what comes after it, which is mostly no better.
+        if wire::fields(&bytes).any(|field| field.is_err()) {
+            return Err(Status::internal("decoding: it is no message"));
+        }
+        Ok(Some(bytes))
     }
 }
 

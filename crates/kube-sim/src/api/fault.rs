@@ -19,6 +19,8 @@ pub enum Fault {
     /// Connections are accepted, and nothing is answered, not even the TLS handshake. What waited is answered when the
     /// fault is over.
     Deaf,
+    /// Requests for this resource, `namespaces`, are not answered until the fault is over.
+    DeafTo(&'static str),
     /// Every answer begins so much later.
     Slow(Duration),
     /// Bodies come in pieces of so many bytes, with a pause before each.
@@ -71,8 +73,10 @@ impl Faults {
     }
 
     /// What is wrong with the answer to a request: waits, or gives an answer in place of the right one.
-    pub(super) async fn before(&self, is_watch: bool) -> Option<Response> {
+    pub(super) async fn before(&self, resource: &str, is_watch: bool) -> Option<Response> {
         self.hearing().await;
+        let is_deaf = |fault: &Fault| matches!(fault, Fault::DeafTo(to) if *to == resource);
+        drop(self.follow().wait_for(|fault| !is_deaf(fault)).await);
         if let Some(status) = self.failure() {
             return Some(status.into_response());
         }

@@ -68,7 +68,7 @@ async fn gate(State(shared): State<Shared>, mut http: axum::extract::Request, ne
     request.token = lock(&shared.access).judge(bearer.as_deref());
     shared.cluster.record(request.clone());
     let is_watch = request.verb == "watch";
-    if let Some(wrong) = shared.faults.before(is_watch).await {
+    if let Some(wrong) = shared.faults.before(&request.resource, is_watch).await {
         return wrong;
     }
     let allowed = lock(&shared.access).check(bearer.as_deref(), &request);

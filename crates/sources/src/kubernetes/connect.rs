@@ -1,24 +1,24 @@
 //! The connection to the API server: what it may take and how often it may be used.
 
 use super::Options;
+use super::body::{Bounded, bounded};
 use super::problem::{Problem, Slow};
 use http::{Request, Response};
-use http_body_util::Limited;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
+use tonic::codegen::{Body as HttpBody, Bytes};
 use tower::{BoxError, Layer, Service};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait for the beginning of an answer: that of a watch comes at once, though it has nothing to say.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// Largest answer that is read, a watch of two minutes as well.
-const MAX_BYTES: usize = 64 << 20;
 /// A watch that ends sooner is followed by the next one after a pause, which grows up to the longest.
 const SHORT_WATCH: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -44,6 +44,9 @@ pub(super) async fn connect(options: &Options, opened: Opened) -> Result<(Client
         }
         None => Config::incluster_env().map_err(|e| Problem::in_cluster(&e))?,
     };
+    if let Some(path) = config.auth_info.token_file.as_deref() {
+        check_token(Path::new(path))?;
+    }
     config.connect_timeout = Some(CONNECT_LIMIT);
     // The watch has its own, longer pauses between tries.
     config.default_retry = false;
@@ -53,8 +56,17 @@ pub(super) async fn connect(options: &Options, opened: Opened) -> Result<(Client
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));
     let url = shown(&config.cluster_url);
     let guard = Guard { opened, pace: Arc::default() };
-    let builder = ClientBuilder::try_from(config).map_err(|e| Problem::client(&url, "", &e))?;
+    let kubeconfig = options.kubeconfig.as_deref();
+    let builder = ClientBuilder::try_from(config).map_err(|e| Problem::set_up(&url, kubeconfig, &e))?;
     Ok((builder.with_layer(&guard).build(), url))
+}
+
+/// Without a token the server would be asked as nobody. A file that cannot be read is seen by the client.
+fn check_token(path: &Path) -> Result<(), Problem> {
+    match std::fs::read(path) {
+        Ok(token) if token.trim_ascii().is_empty() => Err(Problem::no_token(path)),
+        _ => Ok(()),
+    }
 }
 
 /// The address, without a user or password.
@@ -109,9 +121,10 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
-    B: 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Response = Response<Limited<B>>;
+    type Response = Response<Bounded>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -136,7 +149,7 @@ where
             if is_watch && answer.status().is_success() {
                 opened();
             }
-            Ok(answer.map(|body| Limited::new(body, MAX_BYTES)))
+            bounded(answer, is_watch).await
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Only `list` and `watch` are used, on pods of this node and, where a rule needs them, on namespaces.
 
+mod body;
 mod connect;
 mod once;
 mod problem;

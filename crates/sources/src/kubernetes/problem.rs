@@ -23,6 +23,19 @@ pub(super) struct Problem {
 #[error("no answer within {} s", .0.as_secs())]
 pub(super) struct Slow(pub(super) Duration);
 
+/// The server said more than is read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TooLarge {
+    /// Of a list.
+    #[error("a list of more than {0} objects")]
+    Objects(usize),
+    /// Of a watch.
+    #[error("an event larger than {} MiB", .0 >> 20)]
+    Event(usize),
+}
+
+/// Where a pod finds its service account.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const ADDRESS: &str = "see that the API server runs and can be reached from this node";
 const IS_IT: &str = "see that this is the address of a Kubernetes API server";
 const TOKEN: &str = "see that the service account still exists and its token is mounted and current, or that the \
@@ -81,6 +94,12 @@ impl Problem {
         Self::new("too_large", what, "the rest is left out; see that kubernetes.node is one node's name")
     }
 
+    /// Some of a list's objects have not what every object has.
+    pub(super) fn nameless(what: &str) -> Self {
+        let said = format!("the API server lists {what} without a name or UID, which are left out");
+        Self::new("malformed", said, IS_IT)
+    }
+
     /// The kubeconfig cannot be used. What the parser says may quote it, so it is not shown.
     pub(super) fn kubeconfig(path: &Path, error: &KubeconfigError) -> Self {
         let why = match error {
@@ -110,12 +129,35 @@ impl Problem {
                 "no API server is named: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set"
                     .to_owned()
             }
-            InClusterError::ReadDefaultNamespace(e) | InClusterError::ReadCertificateBundle(e) => {
-                format!("/var/run/secrets/kubernetes.io/serviceaccount: {e}")
-            }
-            other => brief(&other.to_string()),
+            InClusterError::ReadDefaultNamespace(e) => format!("{ACCOUNT}/namespace: {e}"),
+            InClusterError::ReadCertificateBundle(e) => format!("{ACCOUNT}/ca.crt: {e}"),
+            InClusterError::ParseCertificates(_) => return Self::authority(),
+            InClusterError::ParseClusterUrl(e) => format!("KUBERNETES_SERVICE_HOST: {e}"),
         };
         Self::new("config", what, remedy)
+    }
+
+    /// The certificate authority of the pod's service account is none.
+    fn authority() -> Self {
+        let remedy = "it must be the cluster's certificate authority, as Kubernetes puts it into every namespace's \
+                      ConfigMap kube-root-ca.crt: see what is mounted there";
+        Self::new("config", format!("{ACCOUNT}/ca.crt: no certificate can be read"), remedy)
+    }
+
+    /// The token's file is empty.
+    pub(super) fn no_token(path: &Path) -> Self {
+        Self::new("config", format!("{}: there is no token in it", path.display()), TOKEN)
+    }
+
+    /// No client can be made of the settings; without a kubeconfig they are the service account's.
+    pub(super) fn set_up(url: &str, kubeconfig: Option<&Path>, error: &kube::Error) -> Self {
+        match (error, kubeconfig) {
+            (kube::Error::RustlsTls(_), None) => Self::authority(),
+            (kube::Error::RustlsTls(e), Some(path)) => {
+                Self::new("config", format!("{}: {}", path.display(), chain(e)), KUBECONFIG)
+            }
+            _ => Self::client(url, "", error),
+        }
     }
 
     /// A watch failed.
@@ -142,6 +184,9 @@ impl Problem {
         if cause::<Slow>(error).is_some() {
             return Self::new("timeout", format!("{url}: {}", chain(error)), ADDRESS);
         }
+        if let Some(large) = cause::<TooLarge>(error) {
+            return Self::new("too_large", format!("{url}: {large} is not read"), IS_IT);
+        }
         if cause::<LengthLimitError>(error).is_some() {
             return Self::new("too_large", format!("{url}: the answer is larger than is read"), IS_IT);
         }
@@ -157,7 +202,6 @@ impl Problem {
             kube::Error::FromUtf8(_) => {
                 Self::new("malformed", format!("{url}: the answer is no UTF-8"), IS_IT)
             }
-            kube::Error::RustlsTls(e) => Self::new("config", format!("{url}: {}", chain(e)), KUBECONFIG),
             _ => {
                 let said = chain(error);
                 let remedy = if said.contains("certificate") {
@@ -194,6 +238,10 @@ impl Problem {
             ),
             401 => {
                 Self::new("unauthorized", format!("{url}: the credentials are not accepted ({said})"), TOKEN)
+            }
+            // Rights for everybody would be the wrong remedy.
+            403 if said.contains("system:anonymous") => {
+                Self::new("unauthorized", format!("{url}: no credentials reached it ({said})"), TOKEN)
             }
             403 => {
                 let remedy = format!(
@@ -241,18 +289,55 @@ mod tests {
 
     #[test]
     fn a_pod_without_a_service_account_is_told_what_to_do() {
-        let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let absent = || std::io::Error::from(std::io::ErrorKind::NotFound);
         for (error, said) in [
             (
                 InClusterError::ReadEnvironmentVariable(std::env::VarError::NotPresent),
                 "KUBERNETES_SERVICE_HOST",
             ),
-            (InClusterError::ReadCertificateBundle(absent), "/var/run/secrets/kubernetes.io/serviceaccount"),
+            (
+                InClusterError::ReadCertificateBundle(absent()),
+                "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
+            ),
+            (InClusterError::ReadDefaultNamespace(absent()), "serviceaccount/namespace"),
         ] {
             let error = Problem::in_cluster(&error).error("");
             assert!(&*error.kind == "config" && error.message.contains(said), "{error:?}");
             assert!(error.message.contains("kubernetes.kubeconfig"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn an_authority_that_is_none_is_that_of_the_kubeconfig_or_of_the_service_account() {
+        let tls = || {
+            let error = rustls::Error::General("bad".to_owned());
+            kube::Error::RustlsTls(kube::client::RustlsTlsError::AddRootCertificate(error.into()))
+        };
+        let of = |kubeconfig| Problem::set_up("https://api", kubeconfig, &tls()).error("").message;
+        let account = of(None);
+        assert!(
+            account.contains("serviceaccount/ca.crt") && account.contains("kube-root-ca.crt"),
+            "{account}"
+        );
+        assert!(!account.contains("kubeconfig"), "{account}");
+        let file = of(Some(Path::new("/etc/kubeconfig")));
+        assert!(file.contains("/etc/kubeconfig") && file.contains("kubernetes.kubeconfig"), "{file}");
+    }
+
+    #[test]
+    fn what_may_not_be_read_by_nobody_needs_a_token_and_not_a_right() {
+        let said = "pods is forbidden: User \"system:anonymous\" cannot list resource";
+        let status = kube::core::Status::failure(said, "Forbidden").with_code(403);
+        let error = client(&kube::Error::Api(status.boxed()));
+        assert!(&*error.kind == "unauthorized" && error.message.contains("token"), "{error:?}");
+        assert!(!error.message.contains("ClusterRole"), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_too_large_is_found_within_an_io_error() {
+        let event = std::io::Error::other(std::io::Error::other(TooLarge::Event(4 << 20)));
+        let error = client(&kube::Error::ReadEvents(event));
+        assert!(&*error.kind == "too_large" && error.message.contains("4 MiB"), "{error:?}");
     }
 
     #[test]

@@ -5,15 +5,28 @@ use gpu_session_core::sample::{Metadata, Phase, Pod};
 use gpu_session_core::text;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{ClusterResourceScope, NamespaceResourceScope, ObjectMeta, Resource};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt::{Formatter, Result as Written};
 use std::sync::Arc;
 
 /// Set on the API's copy of a static pod.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Hash of a static pod's configuration: the UID that the kubelet gives it, and that its cgroups carry.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+
+thread_local! {
+    /// Whose labels and annotations are kept: an object is read without being told.
+    static WANTED: RefCell<Wanted> = RefCell::default();
+}
+
+/// Of all objects that this thread reads from now on, only these labels and annotations are kept.
+pub(super) fn keep(wanted: &Wanted) {
+    WANTED.set(wanted.clone());
+}
 
 /// A pod.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,17 +49,106 @@ pub(super) struct SlimNamespace {
 struct Status {
     phase: Option<String>,
     start_time: Option<String>,
-    container_statuses: Option<Vec<Container>>,
-    init_container_statuses: Option<Vec<Container>>,
-    ephemeral_container_statuses: Option<Vec<Container>>,
+    container_statuses: Option<Containers>,
+    init_container_statuses: Option<Containers>,
+    ephemeral_container_statuses: Option<Containers>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Containers that have begun; one more than is kept at most, so that it is seen to be too many.
+#[derive(Clone, Debug)]
+struct Containers(Vec<Container>);
+
+#[derive(Clone, Debug)]
 struct Container {
-    name: String,
+    name: Box<str>,
+    id: Box<str>,
+}
+
+/// A container's status as the API has it.
+#[derive(Deserialize)]
+struct ContainerStatus {
+    name: Box<str>,
     #[serde(rename = "containerID")]
-    container_id: Option<String>,
+    id: Option<Box<str>>,
+}
+
+impl<'de> Deserialize<'de> for Containers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Containers;
+
+            fn expecting(&self, to: &mut Formatter<'_>) -> Written {
+                to.write_str("a list of containers")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Containers, A::Error> {
+                let mut containers = Vec::new();
+                while let Some(ContainerStatus { name, id }) = list.next_element()? {
+                    if let Some(id) = id.filter(|_| containers.len() <= MAX_CONTAINERS) {
+                        containers.push(Container { name, id });
+                    }
+                }
+                Ok(Containers(containers))
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+/// Labels or annotations, of which only those are kept that rules read or that mark a static pod.
+struct Kept(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Kept;
+
+            fn expecting(&self, to: &mut Formatter<'_>) -> Written {
+                to.write_str("a map of texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kept, A::Error> {
+                let mut kept = BTreeMap::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if is_kept(&key) {
+                        // Cut here, where it enters.
+                        kept.insert(key, text::clean_value(&map.next_value::<String>()?));
+                    } else {
+                        map.next_value::<Passed>()?;
+                    }
+                }
+                Ok(Kept(kept))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+fn is_kept(key: &str) -> bool {
+    key == MIRROR || key == CONFIG_HASH || WANTED.with_borrow(|wanted| wanted.has(key))
+}
+
+/// A text that is not kept.
+struct Passed;
+
+impl<'de> Deserialize<'de> for Passed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Passed;
+
+            fn expecting(&self, to: &mut Formatter<'_>) -> Written {
+                to.write_str("a text")
+            }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<Passed, E> {
+                Ok(Passed)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
 }
 
 /// The fields of `metadata` that are used.
@@ -57,8 +159,8 @@ struct Meta {
     namespace: Option<String>,
     uid: Option<String>,
     resource_version: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
+    labels: Option<Kept>,
+    annotations: Option<Kept>,
 }
 
 fn slim_meta<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
@@ -68,8 +170,8 @@ fn slim_meta<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D
         namespace: meta.namespace,
         uid: meta.uid,
         resource_version: meta.resource_version,
-        labels: meta.labels,
-        annotations: meta.annotations,
+        labels: meta.labels.map(|Kept(labels)| labels),
+        annotations: meta.annotations.map(|Kept(annotations)| annotations),
         ..ObjectMeta::default()
     })
 }
@@ -142,7 +244,7 @@ impl SlimPod {
         let mut containers: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
         let mut cut = false;
         for container in statuses {
-            let Some(id) = container.container_id.as_deref().and_then(bare_id) else { continue };
+            let Some(id) = bare_id(&container.id) else { continue };
             cut = containers.len() >= MAX_CONTAINERS;
             if cut {
                 break;
@@ -184,7 +286,7 @@ impl Status {
     fn containers(&self) -> impl Iterator<Item = &Container> {
         let lists =
             [&self.container_statuses, &self.init_container_statuses, &self.ephemeral_container_statuses];
-        lists.into_iter().flatten().flatten()
+        lists.into_iter().flatten().flat_map(|Containers(list)| list)
     }
 }
 

@@ -8,7 +8,7 @@ use gpu_session_core::sample::{Metadata, Pod, SourceError};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,8 +36,39 @@ pub(super) trait Table: Default + Send + 'static {
     /// Forgets what is over for long enough.
     fn purge(&mut self, now_us: i64);
     fn map(&self) -> &Arc<Self::Map>;
-    /// Whether there were more than are kept.
-    fn is_cut(&self) -> bool;
+    /// What is missing in it.
+    fn gaps(&self) -> &Gaps;
+}
+
+/// What is missing in a table.
+#[derive(Default)]
+pub(super) struct Gaps {
+    /// Objects that are left out, or of which something is, for there is more than is kept.
+    cut: BTreeSet<Arc<str>>,
+    /// More of them than are counted here.
+    more: bool,
+    /// Something came that names no object.
+    nameless: bool,
+}
+
+impl Gaps {
+    /// The object is not kept as a whole, or now is.
+    fn set(&mut self, id: &Arc<str>, is_cut: bool) {
+        if !is_cut {
+            self.cut.remove(id);
+        } else if self.cut.len() < MAX_PODS {
+            self.cut.insert(id.clone());
+        } else {
+            self.more |= !self.cut.contains(id);
+        }
+    }
+
+    fn problem(&self, what: &str) -> Option<Problem> {
+        if self.more || !self.cut.is_empty() {
+            return Some(Problem::too_many(what, MAX_PODS));
+        }
+        self.nameless.then(|| Problem::nameless(what))
+    }
 }
 
 /// Pods by the UID that their cgroups carry.
@@ -48,7 +79,7 @@ pub(super) struct Pods {
     /// When the deleted ones of the map were seen to be gone, `CLOCK_BOOTTIME` in microseconds.
     deleted: BTreeMap<Arc<str>, i64>,
     map: Arc<BTreeMap<Arc<str>, Arc<Pod>>>,
-    cut: bool,
+    gaps: Gaps,
 }
 
 impl Pods {
@@ -102,10 +133,13 @@ impl Table for Pods {
     const WHAT: &'static str = "pods";
 
     fn apply(&mut self, object: &SlimPod, wanted: &Wanted) {
-        let Some(named) = object.named(wanted) else { return };
-        self.cut |= named.cut;
-        if self.live.len() >= MAX_PODS && !self.live.contains_key(&named.uid) {
-            self.cut = true;
+        let Some(named) = object.named(wanted) else {
+            self.gaps.nameless = true;
+            return;
+        };
+        let is_left_out = self.live.len() >= MAX_PODS && !self.live.contains_key(&named.uid);
+        self.gaps.set(&named.uid, is_left_out || named.cut);
+        if is_left_out {
             return;
         }
         let pod = Arc::new(named.pod);
@@ -126,6 +160,7 @@ impl Table for Pods {
 
     fn delete(&mut self, object: &SlimPod, wanted: &Wanted, now_us: i64) {
         let Some(named) = object.named(wanted) else { return };
+        self.gaps.set(&named.uid, false);
         let Some((key, _)) = self.live.remove(&named.uid) else { return };
         let heir = self.live.values().find(|(other, _)| *other == key).map(|(_, pod)| pod.clone());
         match heir {
@@ -166,8 +201,8 @@ impl Table for Pods {
         &self.map
     }
 
-    fn is_cut(&self) -> bool {
-        self.cut
+    fn gaps(&self) -> &Gaps {
+        &self.gaps
     }
 }
 
@@ -182,7 +217,7 @@ impl Pods {
 #[derive(Default)]
 pub(super) struct Namespaces {
     map: Arc<BTreeMap<Arc<str>, Metadata>>,
-    cut: bool,
+    gaps: Gaps,
 }
 
 impl Table for Namespaces {
@@ -191,16 +226,20 @@ impl Table for Namespaces {
     const WHAT: &'static str = "namespaces";
 
     fn apply(&mut self, object: &SlimNamespace, wanted: &Wanted) {
-        let Some((name, metadata)) = object.named(wanted) else { return };
-        if self.map.len() >= MAX_PODS && !self.map.contains_key(&name) {
-            self.cut = true;
-        } else if self.map.get(&name) != Some(&metadata) {
+        let Some((name, metadata)) = object.named(wanted) else {
+            self.gaps.nameless = true;
+            return;
+        };
+        let is_left_out = self.map.len() >= MAX_PODS && !self.map.contains_key(&name);
+        self.gaps.set(&name, is_left_out);
+        if !is_left_out && self.map.get(&name) != Some(&metadata) {
             Arc::make_mut(&mut self.map).insert(name, metadata);
         }
     }
 
     fn delete(&mut self, object: &SlimNamespace, wanted: &Wanted, _: i64) {
         if let Some((name, _)) = object.named(wanted) {
+            self.gaps.set(&name, false);
             Arc::make_mut(&mut self.map).remove(&name);
         }
     }
@@ -217,8 +256,8 @@ impl Table for Namespaces {
         &self.map
     }
 
-    fn is_cut(&self) -> bool {
-        self.cut
+    fn gaps(&self) -> &Gaps {
+        &self.gaps
     }
 }
 
@@ -370,8 +409,7 @@ impl<T: Table> Store<T> {
         let error = match (&state.trouble, &state.table) {
             (Some(trouble), table) => Some(said::<T>(trouble, table.is_some())),
             (None, None) => Some(Problem::pending(T::WHAT).error("none are known yet")),
-            (None, Some(table)) if table.is_cut() => Some(Problem::too_many(T::WHAT, MAX_PODS).error("")),
-            (None, Some(_)) => None,
+            (None, Some(table)) => table.gaps().problem(T::WHAT).map(|problem| problem.error("")),
         };
         View {
             map: state.table.as_ref().map(|table| table.map().clone()),

@@ -3,6 +3,7 @@
 use super::Options;
 use super::connect::connect;
 use super::problem::Problem;
+use super::slim;
 use super::store::{Namespaces, Pods, Store, Table};
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client};
@@ -41,6 +42,7 @@ impl Watch {
         let tasks = (Arc::new(options.clone()), pods.clone(), namespaces.clone());
         std::thread::Builder::new().name("kubernetes".to_owned()).spawn(move || {
             let (options, pods, namespaces) = tasks;
+            slim::keep(&options.wanted);
             runtime.block_on(async {
                 let fields = options.fields();
                 tokio::spawn(follow(options.clone(), Some(fields), pods));

@@ -84,3 +84,25 @@ fn a_missing_right_on_namespaces_leaves_the_pods() {
     assert_eq!((reading.kind(), reading.names()), ("forbidden", vec!["one".to_owned(), "two".to_owned()]));
     assert!(reading.message().contains("namespaces") && reading.sample.namespaces.is_none());
 }
+
+#[test]
+fn namespaces_that_never_come_leave_the_pods() {
+    let wanted = Wanted { namespace_labels: ["team".into()].into(), ..Wanted::default() };
+    let mut bench = Bench::new(Mode::Once, wanted);
+    bench.server.set_fault(Fault::DeafTo("namespaces"));
+    let reading = bench.read_as(in_a_pod(), &Request::default());
+    assert_eq!((reading.kind(), reading.names()), ("timeout", vec!["one".to_owned(), "two".to_owned()]));
+    assert!(reading.sample.namespaces.is_none());
+}
+
+#[test]
+fn an_empty_token_is_said_and_nobody_is_asked_without_one() {
+    let mut bench = bench();
+    bench.write_token(" \n");
+    let reading = bench.read_as(in_a_pod(), &Request::default());
+    assert_eq!(reading.kind(), "config");
+    assert!(reading.message().contains("/token: there is no token in it"), "{}", reading.message());
+    assert!(bench.cluster.requests().is_empty());
+    bench.write_token(super::bench::TOKEN);
+    assert!(bench.read_as(in_a_pod(), &Request::default()).is_fresh());
+}

@@ -1,13 +1,19 @@
 //! Unit tests of the stores.
 
 use super::*;
+use crate::kubernetes::slim;
 use serde_json::{Value, json};
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 const HASH: &str = "0123456789abcdef0123456789abcdef";
 
+fn wanted() -> Wanted {
+    Wanted { pod_labels: ["owner".into()].into(), pod_annotations: ["dn".into()].into(), ..Wanted::default() }
+}
+
 fn pod(uid: &str, name: &str, more: &Value) -> SlimPod {
+    slim::keep(&wanted());
     let mut pod = json!({
         "metadata": { "uid": uid, "name": name, "namespace": "ns", "resourceVersion": "1" },
         "status": { "phase": "Running" },
@@ -44,8 +50,7 @@ impl Bench {
         let path = folder.path().join("clock");
         std::fs::write(&path, "1700000000000000").unwrap();
         let clock = Clock::file(&path).unwrap();
-        let wanted = Wanted { pod_labels: ["owner".into()].into(), ..Wanted::default() };
-        Self { _folder: folder, store: Store::new(clock.clone(), wanted), clock }
+        Self { _folder: folder, store: Store::new(clock.clone(), wanted()), clock }
     }
 
     fn list(&self, pods: Vec<SlimPod>) {
@@ -112,6 +117,24 @@ fn what_cannot_be_read_of_a_pod_is_absent_and_one_without_a_uid_is_none() {
     bench.list(vec![pod(A, "a", &json!({ "status": status })), nameless]);
     let map = bench.map();
     assert_eq!((map.len(), map[A].phase, map[A].start_us), (1, None, None));
+    let error = bench.store.view().error.unwrap();
+    assert!(&*error.kind == "malformed" && error.message.contains("without a name"), "{error:?}");
+    bench.list(vec![pod(A, "a", &json!({}))]);
+    assert_eq!(bench.store.view().error, None);
+}
+
+#[test]
+fn of_labels_and_annotations_only_what_rules_read_is_ever_held_and_long_values_are_cut() {
+    let long = "x".repeat(100_000);
+    let annotations =
+        json!({ "kubectl.kubernetes.io/last-applied-configuration": long, "dn": long, "other": "y" });
+    let labels = json!({ "owner": "kim", "app": "x" });
+    let pod = pod(A, "a", &json!({ "metadata": { "labels": labels, "annotations": annotations } }));
+    let meta = kube::Resource::meta(&pod);
+    let annotations: Vec<_> =
+        meta.annotations.iter().flatten().map(|(key, value)| (key.as_str(), value.len())).collect();
+    assert_eq!(annotations, [("dn", gpu_session_core::text::MAX_VALUE_BYTES)]);
+    assert_eq!(meta.labels, Some([("owner".to_owned(), "kim".to_owned())].into()));
 }
 
 #[test]
@@ -187,6 +210,29 @@ fn more_pods_than_are_kept_are_cut_and_said() {
     let view = bench.store.view();
     assert_eq!(view.map.unwrap().len(), MAX_PODS);
     assert_eq!(&*view.error.unwrap().kind, "too_large");
+    // The last one is left out still when another one goes.
+    bench.store.event(Event::Delete(pod("0", "p", &json!({}))));
+    assert_eq!(&*bench.store.view().error.unwrap().kind, "too_large");
+    bench.store.event(Event::Delete(pod(&MAX_PODS.to_string(), "p", &json!({}))));
+    assert_eq!(bench.store.view().error, None, "now all that there are are known");
+}
+
+#[test]
+fn containers_that_are_too_many_are_said_while_their_pod_is_there() {
+    let containers: Vec<_> = (0..=crate::pods::MAX_CONTAINERS)
+        .map(|i| json!({ "name": "main", "containerID": format!("containerd://{i}") }))
+        .collect();
+    let many = || pod(A, "a", &json!({ "status": { "containerStatuses": containers } }));
+    let bench = Bench::new();
+    bench.list(vec![many()]);
+    assert_eq!(bench.map()[A].containers.len(), crate::pods::MAX_CONTAINERS);
+    assert_eq!(&*bench.store.view().error.unwrap().kind, "too_large");
+    bench.store.event(Event::Apply(pod(A, "a", &json!({}))));
+    assert_eq!(bench.store.view().error, None);
+    bench.store.event(Event::Apply(many()));
+    assert!(bench.store.view().error.is_some());
+    bench.store.event(Event::Delete(many()));
+    assert_eq!(bench.store.view().error, None);
 }
 
 #[test]
@@ -277,6 +323,7 @@ fn waiting_ends_with_a_list_or_with_what_waiting_does_not_mend() {
 #[test]
 fn namespaces_come_and_go() {
     let wanted = Wanted { namespace_labels: ["team".into()].into(), ..Wanted::default() };
+    slim::keep(&wanted);
     let store: Store<Namespaces> = Store::new(Clock::Real, wanted);
     let namespace = |name: &str| -> SlimNamespace {
         let labels = json!({ "team": "vision", "other": "x" });
