@@ -36,12 +36,18 @@ clean() {
             grep -qx -- "$cgroup" "$folder/parents" || rmdir "$cgroup" 2>/dev/null
         done
     fi
+    # That which was there before is somebody else's, even if it is empty.
+    [ ! -e "$folder/run" ] || rmdir /run/containerd 2>/dev/null
     rm -rf --one-file-system "$folder"
-    rmdir /run/containerd 2>/dev/null
 }
 
-exec 9>"$lock"
-flock -w 300 9 || { echo "another run of the tests has held $lock for five minutes: end that run" >&2; exit 1; }
+# Whoever holds the lock removes its file: who has waited for one that is gone begins again with the one that is there.
+while
+    exec 9>"$lock"
+    flock -w 300 9 || { echo "another run of the tests has held $lock for five minutes: end that run" >&2; exit 1; }
+    [ ! /proc/self/fd/9 -ef "$lock" ]
+do :; done
+trap 'rm -f "$lock"' EXIT
 clean
 mkdir -p "$folder/cni" || exit 1
 parents >"$folder/parents"
@@ -67,7 +73,7 @@ state = "$folder/state"
         Root = "$folder/runc"
         SystemdCgroup = false
 END
-mkdir -p /run/containerd
+mkdir /run/containerd 2>/dev/null && : >"$folder/run"
 # Mounts of containers, and the sockets that shims have outside the folder, go with this namespace and its last process.
 inside='mount -t tmpfs tmpfs /run/containerd && exec containerd --config "$1"'
 setpriv --pdeathsig KILL unshare --mount sh -c "$inside" sh "$folder/config.toml" \
