@@ -243,6 +243,8 @@ fn each_fault_has_its_kind_and_remedy_and_the_last_answer_stays() {
         (Said::Never, "timeout", "overloaded"),
         (Said::Half(vec![0; 100]), "malformed", "the container runtime"),
         (Said::Message(vec![0xff; 100]), "malformed", "the container runtime"),
+        // Labels that are longer than what they belong to.
+        (Said::Message(b"\x0a\x04\x2a\x05\x42\x05".to_vec()), "malformed", "the container runtime"),
         (
             Said::Status(12, "unknown service runtime.v1.RuntimeService"),
             "unimplemented",

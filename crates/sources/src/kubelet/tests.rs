@@ -181,6 +181,8 @@ fn each_fault_has_its_kind_and_its_remedy() {
         (Answer::Never, "timeout", "overloaded"),
         (Answer::Half(vec![0; 100]), "malformed", "kubelet"),
         (Answer::Message(vec![0xff; 100]), "malformed", "kubelet"),
+        // A pod whose name is longer than the pod.
+        (Answer::Message(b"\x0a\x02\x0a\x05".to_vec()), "malformed", "kubelet"),
         (Answer::Message(prost::Message::encode_to_vec(&huge)), "too_large", "16 MiB"),
         (Answer::Status(12, "unknown service"), "unimplemented", "unknown service"),
         (Answer::Status(7, "no"), "permission", "root"),
