@@ -72,7 +72,7 @@ pub struct Pod {
     /// It was deleted a short while ago and is kept for processes that outlive it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
-    /// When the kubelet took it (`status.startTime`), Unix microseconds.
+    /// When the kubelet took it (`status.startTime`) or, by the CRI, when its oldest sandbox was made, Unix microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_us: Option<i64>,
     /// Those of its labels and annotations that rules read.
