@@ -241,11 +241,11 @@ fn may_be_of(session: &Session, held: &Held<'_>) -> bool {
     in_pod && !session.is_mps() && session.attribution.may_be_in(held.container)
 }
 
-/// Brings the allocations up to the sample, after its sessions are.
-pub fn step(state: &mut State, sample: &Sample, before_us: i64) {
+/// Brings the allocations up to the sample, after its sessions are; `before_us` is when the last one was taken.
+pub fn step(state: &mut State, sample: &Sample, held: &[Held<'_>], before_us: i64) {
     let now = sample.time_us;
-    for held in held(sample) {
-        let key = key(&held);
+    for held in held {
+        let key = key(held);
         let device = state.devices.get(&key.0).filter(|d| d.listed_us == Some(sample.monotonic_us));
         let Some(device) = device.filter(|_| held.counts(state)) else { continue };
         let start = held.pod.and_then(|pod| pod.start_us).filter(|start| *start <= now);
@@ -266,10 +266,10 @@ pub fn step(state: &mut State, sample: &Sample, before_us: i64) {
         // container's.
         known.since_us =
             known.since_us.max(start.unwrap_or(i64::MIN)).max(device.stray_us.unwrap_or(i64::MIN));
-        let occupied = occupied(&held, device);
+        let occupied = occupied(held, device);
         known.last_active_us = known.last_active_us.max(occupied.last_active_us);
         // Work that nobody could measure, or tell whose it was, may have gone on until now.
-        if occupied.sessions.is_none() || !occupied.measured || ended_unmeasured(&held, device, sample) {
+        if occupied.sessions.is_none() || !occupied.measured || ended_unmeasured(held, device, sample) {
             known.since_us = now;
         }
         known.seen_us = now;

@@ -139,31 +139,21 @@ impl<'a> Attributor<'a> {
 
     fn in_pod(&self, known: Known<'_>, place: &Place, holder: Holder<'_>) -> Attribution {
         let found = self.sample.pods.iter().find_map(|list| Some((list, pod_of(list, place)?)));
-        let (placed, metadata) = match (found, holder) {
+        let (by, namespace, pod, container, known_pod) = match (found, holder) {
             (Some((list, pod)), _) => {
-                let placed = Attribution {
-                    namespace: Some(Arc::clone(&pod.namespace)),
-                    pod: Some(Arc::clone(&pod.name)),
-                    container: self.container(place),
-                    attributed_by: Some(Arc::clone(&list.source)),
-                    ..Attribution::default()
-                };
-                (placed, Some(pod))
+                (Arc::clone(&list.source), &pod.namespace, &pod.name, self.container(place), Some(&**pod))
             }
             // What was placed before stays so while no source says better.
             (None, _) if known.so_far.pod.is_some() && !is_refuted(known.so_far, holder) => {
                 return known.so_far.clone();
             }
-            (None, Holder::One(container)) if !known.mps && !self.is_of_another(container) => {
-                let placed = Attribution {
-                    namespace: Some(Arc::clone(&container.namespace)),
-                    pod: Some(Arc::clone(&container.pod)),
-                    container: Some(Arc::clone(&container.container)),
-                    attributed_by: Some(PLACED_BY_KUBELET.into()),
-                    ..Attribution::default()
-                };
-                (placed, None)
-            }
+            (None, Holder::One(held)) if !known.mps && !self.is_of_another(held) => (
+                PLACED_BY_KUBELET.into(),
+                &held.namespace,
+                &held.pod,
+                Some(Arc::clone(&held.container)),
+                None,
+            ),
             (None, holder) => {
                 let reason = match holder {
                     _ if known.mps => "mps_server",
@@ -173,14 +163,17 @@ impl<'a> Attributor<'a> {
                 return Attribution { open: true, ..Attribution::unknown(reason) };
             }
         };
-        let namespace = placed.namespace.clone();
-        let verdict =
-            self.verdict(&self.subject(namespace.as_deref().unwrap_or(""), metadata.map(|pod| &**pod)));
         // An MPS server is nobody's, unless its own pod names someone: a name alone gives no one cover.
         let reason = if known.mps { "mps_server" } else { "no_rule" };
-        let unsure = metadata.is_none() || placed.container.is_none();
-        let attribution = with_user(placed, verdict, reason);
-        Attribution { open: attribution.open || unsure, ..attribution }
+        let placed = Attribution {
+            namespace: Some(Arc::clone(namespace)),
+            pod: Some(Arc::clone(pod)),
+            open: known_pod.is_none() || container.is_none(),
+            container,
+            attributed_by: Some(by),
+            ..Attribution::default()
+        };
+        with_user(placed, self.verdict(&self.subject(namespace, known_pod)), reason)
     }
 
     /// Whether a source knows the holder, and so by another UID than that of the process, which it does not know.

@@ -79,7 +79,7 @@ impl Monitor {
             }
             end_on_gone_devices(state, sample, driver);
         }
-        allocation::step(state, sample, state.time_us);
+        allocation::step(state, sample, &held, state.time_us);
         count_errors(state, sample);
         forget(state, sample);
         self.limit_sessions(state, sample.time_us);

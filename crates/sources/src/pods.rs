@@ -168,7 +168,7 @@ mod tests {
         let subject = Subject { namespace: Some("team"), pod: Some(&pod), ..Subject::default() };
         let none = (BTreeMap::new(), BTreeSet::new());
         let verdict = rules.verdict(&subject, HostUsers { names: &none.0, pending: &none.1 });
-        let Verdict::User(user, _) = verdict else { return };
+        let Verdict::User(user, _) = verdict else { panic!("{verdict:?}") };
         assert_eq!(&*user, "alexandra", "the first letters of a name are another's name");
     }
 

@@ -55,7 +55,7 @@ impl Users {
     }
 }
 
-/// The uids of a process: its own, and the one that the cgroup of a Slurm job names.
+/// The uids of a process: its own, and the one that its cgroup names, of a Slurm job's owner or a user's slice.
 fn uids(process: &Process, with_images: bool) -> impl Iterator<Item = u32> {
     let place = process.cgroup.as_deref().map(Place::of).unwrap_or_default();
     let own = process.uid.filter(|_| with_images || !place.is_containerised());

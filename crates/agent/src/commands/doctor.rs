@@ -11,6 +11,7 @@ use gpu_session_core::state::State;
 use gpu_session_sources::kubernetes::Mode;
 use gpu_session_sources::users::Names;
 use std::io::IsTerminal as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// What a check found.
@@ -37,7 +38,7 @@ pub(super) fn run(args: &CommonArgs) -> Result<Exit, Failure> {
         let problems = source.errors.iter().map(|error| (name, Finding::Bad(error.message.clone())));
         findings.extend(problems);
         if source.errors.is_empty() {
-            findings.push((name, Finding::Good(summary(name, &sample, &settings))));
+            findings.push((name, healthy(name, &sample, &settings)));
         }
     }
     findings.extend(devices(&sample).into_iter().map(|finding| ("device", finding)));
@@ -54,6 +55,19 @@ pub(super) fn run(args: &CommonArgs) -> Result<Exit, Failure> {
     super::print(&report(&findings))?;
     let bad = findings.iter().any(|(_, finding)| matches!(finding, Finding::Bad(_)));
     Ok(if bad { Exit::Failed } else { Exit::Ok })
+}
+
+/// What to say of a source without errors.
+fn healthy(name: &str, sample: &Sample, settings: &Settings) -> Finding {
+    // The runtime is asked only where others do not know a pod: whether it could be is seen by connecting.
+    let unasked = name == "CRI" && !sample.pods.iter().any(|list| *list.source == *"cri");
+    match settings.cri_socket.as_ref().filter(|_| unasked).map(|path| (path, UnixStream::connect(path))) {
+        Some((path, Err(e))) => Finding::Bad(format!(
+            "{}: {e}; mount the runtime's socket into this container, name it with cri.socket, and run as root",
+            path.display()
+        )),
+        _ => Finding::Good(summary(name, sample, settings)),
+    }
 }
 
 fn summary(name: &str, sample: &Sample, settings: &Settings) -> String {
@@ -106,7 +120,7 @@ fn pods(name: &str, sample: &Sample, settings: &Settings) -> String {
             format!("it answers, and has no pod on {node:?}: is that this node's name?")
         }
         Some(list) => format!("it answers, pods on {node}: {}", list.pods.len()),
-        None => "not needed: no process is in a pod that others do not know".to_owned(),
+        None => "not asked now: no process is in a pod that others do not know".to_owned(),
     }
 }
 

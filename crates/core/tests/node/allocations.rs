@@ -1,10 +1,10 @@
 //! Devices that containers hold: who works on them, who does nothing, and what cannot be said.
 
-use crate::samples::{BOOT_US, HZ, monitor, plain_device};
+use crate::samples::{BOOT_US, HZ, bare, monitor, plain_device};
 use gpu_session_core::metrics::{Context, Format, Labels, render};
 use gpu_session_core::sample::{
-    Activity, ActivityEntry, Allocations, ContainerDevices, Device, DeviceProcess, Driver, Phase, Pod,
-    PodList, Process, Sample,
+    Activity, ActivityEntry, Allocations, ContainerDevices, DeviceProcess, Phase, Pod, PodList, Process,
+    Sample,
 };
 use gpu_session_core::snapshot::{AllocationView, Snapshot};
 use gpu_session_core::state::State;
@@ -103,23 +103,10 @@ impl Node {
                 containers: self.holders.iter().map(container).collect(),
                 allocatable: Some(vec![Arc::from("GPU-0")].into()),
             }),
-            ..bare(now, device)
+            ..bare(now, vec![device])
         };
         monitor().step(&mut self.state, &sample);
         monitor().snapshot(&self.state, &sample, i64::MAX)
-    }
-}
-
-/// What the driver and the clock say.
-fn bare(now: i64, device: Device) -> Sample {
-    Sample {
-        time_us: now,
-        monotonic_us: now - BOOT_US,
-        boot_us: Some(BOOT_US),
-        boot_id: Some("boot".into()),
-        ticks_per_second: HZ as u64,
-        driver: Some(Driver { devices: vec![device], ..Driver::default() }),
-        ..Sample::default()
     }
 }
 
@@ -227,7 +214,7 @@ fn idle_time_begins_anew_where_nobody_watched_or_a_stranger_worked() {
     let mut device = plain_device(0, Vec::new());
     let entry = ActivityEntry { pid: 77, time_us: now - 1, sm: 90, ..ActivityEntry::default() };
     device.activity = Activity::Entries { since_us: now - 60_000_000, entries: vec![entry] };
-    let sample = Sample { processes: Some(BTreeMap::new()), ..bare(now, device) };
+    let sample = Sample { processes: Some(BTreeMap::new()), ..bare(now, vec![device]) };
     monitor().step(&mut node.state, &sample);
     assert_eq!(held(&node.after(2, &[])), [(Some(0), Some(2))]);
 }

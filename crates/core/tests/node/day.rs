@@ -1,11 +1,10 @@
 //! A day on a busy node: two thousand pods come and go, pids and names of pods are used again, pods are moved, and
 //! the sources come and go too. Whatever is placed is placed right; what cannot be known is empty, with its reason.
 
-use crate::samples::{BOOT_US, HZ, monitor, plain_device};
+use crate::samples::{BOOT_US, HZ, bare, monitor, plain_device};
 use gpu_session_core::monitor::Monitor;
 use gpu_session_core::sample::{
-    Allocations, ContainerDevices, Device, DeviceProcess, Driver, Metadata, Phase, Pod, PodList, Process,
-    Sample,
+    Allocations, ContainerDevices, Device, DeviceProcess, Metadata, Phase, Pod, PodList, Process, Sample,
 };
 use gpu_session_core::snapshot::Snapshot;
 use gpu_session_core::state::State;
@@ -200,16 +199,10 @@ fn sample(lives: &[Life], minute: i64, known: &BTreeMap<u32, u64>) -> Sample {
     lists.extend(weather.cri.then(|| pods("cri", lives, minute, |_| 0)));
     let devices = (0..GPUS).map(|gpu| device(gpu, lives, minute)).collect();
     Sample {
-        time_us,
-        monotonic_us: time_us - BOOT_US,
-        boot_us: Some(BOOT_US),
-        boot_id: Some("boot".into()),
-        ticks_per_second: HZ as u64,
-        driver: Some(Driver { devices, ..Driver::default() }),
         processes: Some(now.map(|(life, run)| (run.pid, process(life, run, known))).collect()),
         pods: lists,
         allocations: weather.kubelet.then(|| allocations(lives, minute)),
-        ..Sample::default()
+        ..bare(time_us, devices)
     }
 }
 

@@ -3,7 +3,7 @@
 use gpu_session_core::ids::GpuLabel;
 use gpu_session_core::monitor::Monitor;
 use gpu_session_core::rules::Rules;
-use gpu_session_core::sample::{Activity, Device, DeviceFacts, DeviceProcess};
+use gpu_session_core::sample::{Activity, Device, DeviceFacts, DeviceProcess, Driver, Sample};
 use gpu_session_core::select::Selection;
 
 /// When the node booted, Unix microseconds.
@@ -43,5 +43,18 @@ pub(crate) fn plain_device(index: u32, processes: Vec<DeviceProcess>) -> Device 
         mps: false,
         activity: Activity::Unsupported,
         accounting: None,
+    }
+}
+
+/// What the clock and the driver say.
+pub(crate) fn bare(now: i64, devices: Vec<Device>) -> Sample {
+    Sample {
+        time_us: now,
+        monotonic_us: now - BOOT_US,
+        boot_us: Some(BOOT_US),
+        boot_id: Some("boot".into()),
+        ticks_per_second: HZ as u64,
+        driver: Some(Driver { devices, ..Driver::default() }),
+        ..Sample::default()
     }
 }

@@ -123,7 +123,7 @@ impl Allocatable {
     fn new(answer: Result<BTreeSet<Arc<str>>, Failure>, socket: &Path, now_us: i64) -> Self {
         let (ids, trouble) = match answer {
             Ok(ids) => (Some(ids.into_iter().collect()), None),
-            // Kubelets before 1.23, and those with the feature gate KubeletPodResourcesGetAllocatable off.
+            // Kubelets too old to have the call.
             Err(failure) if failure.is_unimplemented() => (None, None),
             Err(failure) => (None, Some(KUBELET.error(socket, &failure))),
         };
