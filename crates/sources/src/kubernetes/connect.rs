@@ -44,8 +44,12 @@ pub(super) async fn connect(options: &Options, opened: Opened) -> Result<(Client
         }
         None => Config::incluster_env().map_err(|e| Problem::in_cluster(&e))?,
     };
-    if let Some(path) = config.auth_info.token_file.as_deref() {
-        check_token(Path::new(path))?;
+    if let Some(path) = config.auth_info.token_file.as_deref()
+        && let Some(token) = trimmed_token(Path::new(path))?
+    {
+        // A renewed one is read when this one is refused, with the next client.
+        config.auth_info.token = Some(token.into());
+        config.auth_info.token_file = None;
     }
     config.connect_timeout = Some(CONNECT_LIMIT);
     // The watch has its own, longer pauses between tries.
@@ -61,11 +65,15 @@ pub(super) async fn connect(options: &Options, opened: Opened) -> Result<(Client
     Ok((builder.with_layer(&guard).build(), url))
 }
 
-/// Without a token the server would be asked as nobody. A file that cannot be read is seen by the client.
-fn check_token(path: &Path) -> Result<(), Problem> {
-    match std::fs::read(path) {
-        Ok(token) if token.trim_ascii().is_empty() => Err(Problem::no_token(path)),
-        _ => Ok(()),
+/// The token without what is around it, where there is something: files often end in a line end, with which the client
+/// would send nothing. Without a token the server would be asked as nobody. A file that cannot be read is seen by the
+/// client.
+fn trimmed_token(path: &Path) -> Result<Option<String>, Problem> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(None) };
+    match text.trim() {
+        "" => Err(Problem::no_token(path)),
+        token if token.len() == text.len() => Ok(None),
+        token => Ok(Some(token.to_owned())),
     }
 }
 

@@ -99,6 +99,19 @@ fn an_expired_token_is_said_and_a_renewed_one_is_read() {
 }
 
 #[test]
+fn a_token_file_may_end_in_a_line_end_and_is_read_again_when_its_token_is_refused() {
+    let mut bench = Bench::watching();
+    bench.write_token(&format!("{TOKEN}\n"));
+    bench.until("the first list", Reading::is_fresh);
+    bench.server.accept_token("secret-token-two", "system:serviceaccount:gpu-operator:monitor");
+    bench.server.revoke_token(TOKEN);
+    bench.write_token("secret-token-two\n");
+    bench.cluster.cut_watches();
+    bench.cluster.put_pod(&pod("three"));
+    bench.until("the renewed token", |reading| reading.names() == ["one", "three", "two"]);
+}
+
+#[test]
 fn a_missing_right_is_said_with_the_rule_that_gives_it_and_needs_no_restart() {
     let mut bench = Bench::watching();
     let user = "system:serviceaccount:gpu-operator:monitor";
