@@ -34,6 +34,7 @@ mod tests {
             "mig_monitor",
             "compute_slices",
             "name_hex",
+            "clock_steps",
             "driver_events",
             "R535-early",
             "A100-40GB",

@@ -64,6 +64,10 @@ pub struct Scenario {
     /// When the driver is unloaded, loaded again, or replaced.
     #[serde(default)]
     pub driver_events: Vec<DriverEvent>,
+    /// When the node's clock is set: time stamps of before keep what it said then. Who reads the clock of the node must
+    /// be told the same; the simulated driver's own (`NVML_SIM_CLOCK`) is not set.
+    #[serde(default)]
+    pub clock_steps: Vec<ClockStep>,
     /// May the caller list the processes of a GPU in MIG mode through the GPU's own handle?
     #[serde(default = "yes")]
     pub mig_monitor: bool,
@@ -93,6 +97,17 @@ pub struct Scenario {
     /// Ids of the devices that the kubelet can give to containers.
     #[serde(default)]
     pub allocatable: Vec<String>,
+}
+
+/// The clock of the node is set.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ClockStep {
+    /// When.
+    pub at: Micros,
+    /// By how much; back where negative.
+    pub by: Micros,
 }
 
 /// How the driver answers for the utilisation of processes.
@@ -346,9 +361,20 @@ impl Scenario {
         Self::parse(&std::fs::read_to_string(path)?)
     }
 
+    /// By how much the node's clock has been set until a moment, microseconds.
+    pub fn clock_set_by(&self, at: i64) -> i64 {
+        self.clock_steps.iter().filter(|step| step.at.0 <= at).map(|step| step.by.0).sum()
+    }
+
     /// Reads a text, fills in the defaults that depend on other keys, and checks that it makes sense.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
-        let options = serde_saphyr::options! { with_snippet: false };
+        // A whole day of a busy node is long, and a scenario is ours: the reader's own limits are for strangers' files.
+        let budget = serde_saphyr::budget! {
+            max_nodes: 1 << 24,
+            max_events: 1 << 25,
+            max_total_scalar_bytes: 1 << 30,
+        };
+        let options = serde_saphyr::options! { with_snippet: false, budget: budget };
         let mut scenario: Self = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| ScenarioError::Syntax(error.to_string().replace('\n', " ")))?;
         defaults::fill(&mut scenario)?;

@@ -172,12 +172,13 @@ impl Session {
 
     /// A moment as a time stamp of NVML.
     pub(super) fn stamp(&self, at: i64) -> u64 {
-        u64::try_from(at + self.epoch_us).unwrap_or(0)
+        u64::try_from(at + self.epoch_us + self.engine.scenario().clock_set_by(at)).unwrap_or(0)
     }
 
-    /// A time stamp of NVML as a moment; 0 is none.
+    /// A time stamp of NVML as a moment; 0 is none. Where the clock was set, by what it says now.
     pub(super) fn moment(&self, stamp: u64) -> Option<i64> {
-        (stamp > 0).then(|| i64::try_from(stamp).unwrap_or(i64::MAX) - self.epoch_us)
+        let set = self.engine.scenario().clock_set_by(self.now());
+        (stamp > 0).then(|| i64::try_from(stamp).unwrap_or(i64::MAX) - self.epoch_us - set)
     }
 
     /// Applies the faults of a function: those without a GPU, or those of one GPU.

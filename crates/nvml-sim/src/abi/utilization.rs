@@ -21,7 +21,16 @@ impl Call {
         if gpu.mig.is_some() || !gpu.process_utilization {
             return Err(Code::NOT_SUPPORTED);
         }
-        let samples = self.session.engine.samples(target.gpu, self.session.moment(last_seen), self.now());
+        let engine = &self.session.engine;
+        let (now, keep) = (self.now(), engine.scenario().utilization.keep.0);
+        let set = engine.scenario().clock_steps.iter().any(|step| (now - keep..=now).contains(&step.at.0));
+        let samples = if set {
+            // A stamp can be of more than one moment: what is asked for goes by stamps.
+            let all = engine.samples(target.gpu, None, now);
+            all.into_iter().filter(|sample| self.session.stamp(sample.at) > last_seen).collect()
+        } else {
+            engine.samples(target.gpu, self.session.moment(last_seen), now)
+        };
         let needed = samples.iter().map(|sample| sample.pids.len() as u32).sum();
         Ok((samples, needed))
     }
