@@ -1,6 +1,6 @@
 # The two commands: `make demo` and `make test`. Both do their own set-up; scripts/ has what they do.
 
-.PHONY: help demo test bench audit generate golden build gpu-check
+.PHONY: help demo test day bench audit generate golden build gpu-check
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -10,6 +10,10 @@ demo: ## Run a simulated node: real output, no GPU, no root (DEMO_SECONDS=N ends
 
 test: ## Run every test
 	@scripts/test.sh
+
+day: ## Run a simulated day of 24 hours, with 20 000 sessions, through the agent (minutes)
+	cargo build --quiet --workspace
+	DAY_HOURS=24 cargo test -p gpu-session-monitor --test day
 
 bench: ## Measure a collect beside the bare calls that it cannot do without; prints ratios
 	@scripts/bench.sh

@@ -19,8 +19,9 @@ fn metrics() -> String {
     let mut out = "# Metrics\n\n\
         <!-- Generated from crates/core/src/metrics/table.rs by `make generate`. -->\n\n\
         What is unknown has no series: never 0, never a default. Every series also carries the labels given with \
-        `--node` and `--label`. A new counter of what was used is written as 0 first and with its value from the next run on, so that \
-        `increase()` sees its beginning. Counters of an ended session stay 10 minutes, and so do those of a pod; sums of users and namespaces stay.\n\n\
+        `--node` and `--label`. A new counter of what was used is written as 0 first, so that `increase()` sees its beginning, and with its \
+        value from the next run on; in `serve` after one `--scrape-interval`. Counters of an ended session stay 10 minutes, \
+        and so do those of a pod; sums of users and namespaces stay.\n\n\
         `gpu` is the index, or `<gpu>_<gpu instance>_<compute instance>` for a MIG instance; `session` is the same \
         while a process is on a device, and never used again.\n"
         .to_owned();
@@ -34,6 +35,7 @@ fn metrics() -> String {
         let kind = match metric.kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
         };
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         let help = metric.help.replace('<', "&lt;").replace('|', "\\|");
@@ -53,10 +55,26 @@ pub(crate) struct Setting {
 }
 
 /// The options that all measuring commands share.
+fn common_options() -> Vec<Setting> {
+    options_of("doctor")
+}
+
+/// Those that `serve` has beyond them.
+fn serve_options() -> Vec<Setting> {
+    let common: Vec<String> = common_options().into_iter().map(|setting| setting.flag).collect();
+    options_of("serve").into_iter().filter(|setting| !common.contains(&setting.flag)).collect()
+}
+
+/// All options that have a key in the file.
+#[cfg(test)]
 pub(crate) fn options() -> Vec<Setting> {
+    common_options().into_iter().chain(serve_options()).collect()
+}
+
+fn options_of(command: &str) -> Vec<Setting> {
     let cli = Cli::command();
-    let Some(doctor) = cli.find_subcommand("doctor") else { return Vec::new() };
-    doctor.get_arguments().filter(|argument| !argument.is_hide_set()).filter_map(setting).collect()
+    let Some(command) = cli.find_subcommand(command) else { return Vec::new() };
+    command.get_arguments().filter(|argument| !argument.is_hide_set()).filter_map(setting).collect()
 }
 
 fn setting(argument: &clap::Arg) -> Option<Setting> {
@@ -79,15 +97,24 @@ fn configuration() -> String {
     let mut out = "# Configuration\n\n\
         <!-- Generated from crates/agent/src/cli.rs by `make generate`. -->\n\n\
         A flag beats its environment variable, that the configuration file, that the default. The file is YAML; every \
-        key is optional; an unknown key or a bad value is an error that names it (exit code 2).\n\n\
-        | flag | environment | key in the file | default | meaning |\n|---|---|---|---|---|\n"
+        key is optional; an unknown key or a bad value is an error that names it (exit code 2).\n\n"
         .to_owned();
-    for Setting { flag, environment, key, default, help } in options() {
+    table(&mut out, common_options());
+    out.push_str(
+        "\n## Only of `serve`\n\nOther commands let these keys be. What [serve](serve.md) does with them, and which of \
+         them can change while it runs, stands there.\n\n",
+    );
+    table(&mut out, serve_options());
+    out.push_str(EXAMPLE);
+    out
+}
+
+fn table(out: &mut String, settings: Vec<Setting>) {
+    out.push_str("| flag | environment | key in the file | default | meaning |\n|---|---|---|---|---|\n");
+    for Setting { flag, environment, key, default, help } in settings {
         let key = key.map(|key| format!("`{key}`")).unwrap_or_default();
         let _ = writeln!(out, "| `--{flag}` | `{environment}` | {key} | {default} | {help} |");
     }
-    out.push_str(EXAMPLE);
-    out
 }
 
 const EXAMPLE: &str = "\n## Example\n\n```yaml\n\
@@ -98,5 +125,7 @@ const EXAMPLE: &str = "\n## Example\n\n```yaml\n\
     timeout: 10s\n\
     sessions:\n  limit: 1000\n\
     ```\n\n\
+    `textfile` is the path, or a mapping where `serve` is told more: \
+    `textfile: {path: /srv/textfiles/gpu_sessions.prom, interval: 30s, counters: true}`.\n\n\
     Lists on the command line and in the environment are separated by commas: `--device 0,1`, `--label rack=r1,site=x`.\n\n\
     `users.rules`, the rules that say whose a session is, stands in the file only: [attribution.md](attribution.md).\n";

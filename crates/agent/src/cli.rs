@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::config::parse_duration;
+use crate::config::{parse_duration, parse_size};
+use crate::report::By;
+use crate::report::period::When;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gpu_session_core::select::Selector;
 use serde::Deserialize;
@@ -32,6 +34,12 @@ pub enum Command {
   gpu-session-monitor collect --output -
   gpu-session-monitor collect --textfile /srv/textfiles/gpu_sessions.prom --node gpu-7 --label rack=r1")]
     Collect(CollectArgs),
+    /// Measure all the time and serve it: /metrics, and a textfile where one is named.
+    #[command(after_help = "Examples:
+  gpu-session-monitor serve
+  gpu-session-monitor serve --listen 0.0.0.0:9836 --node gpu-7
+  gpu-session-monitor serve --listen off --textfile /var/lib/node_exporter/textfile_collector/gpu_sessions.prom")]
+    Serve(ServeArgs),
     /// Show who is on which device, now.
     #[command(after_help = "Examples:
   gpu-session-monitor ps
@@ -50,6 +58,16 @@ pub enum Command {
   gpu-session-monitor replay capture.json
   gpu-session-monitor replay capture.json --format json")]
     Replay(ReplayArgs),
+    /// Say what was used in a period, from this node's ledger or from the cluster's Prometheus.
+    #[command(after_help = "Examples:
+  gpu-session-monitor report
+  gpu-session-monitor report --since 2026-11-01 --until 2026-11-02 --by command
+  gpu-session-monitor report --since 24h --by pod --format json --prometheus http://127.0.0.1:9090
+  gpu-session-monitor report --by namespace --format csv \\
+    --prometheus http://127.0.0.1:9090 --prometheus-matcher 'cluster=\"a\"'
+
+Times: now; a time ago (90m, 12h, 7d); 2026-11-01; '2026-11-01 12:00' (UTC); 2026-11-01T12:00:00+09:00.")]
+    Report(ReportArgs),
     /// Run a whole simulated node: no GPU, no root, no cluster.
     #[command(after_help = "Example:
   DEMO_SECONDS=60 gpu-session-monitor demo")]
@@ -80,6 +98,10 @@ pub struct CommonArgs {
     /// The /proc of the host [default: /proc]
     #[arg(long, value_name = "DIR", env = "GPU_SESSION_MONITOR_PROC_ROOT")]
     pub proc_root: Option<PathBuf>,
+    /// Hear from the kernel of every program that begins and ends, so that those that are over before they are looked
+    /// for are placed too; for commands that go on, and in the initial namespaces only [default: false]
+    #[arg(long, value_name = "BOOL", env = "GPU_SESSION_MONITOR_PROCESS_EVENTS")]
+    pub process_events: Option<bool>,
     /// The kubelet's PodResources socket, for who was given which device; `off` does not ask
     /// [default: /var/lib/kubelet/pod-resources/kubelet.sock if its folder is there and we may enter it]
     #[arg(long, value_name = "PATH", env = "GPU_SESSION_MONITOR_KUBELET_SOCKET")]
@@ -158,6 +180,39 @@ pub struct CollectArgs {
     pub format: MetricFormat,
 }
 
+/// `serve`
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Time between two samples, 1s to 5m [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "GPU_SESSION_MONITOR_INTERVAL")]
+    pub interval: Option<Duration>,
+    /// Address of /metrics; `off` serves none [default: 127.0.0.1:9836]
+    #[arg(long, value_name = "ADDRESS", env = "GPU_SESSION_MONITOR_LISTEN")]
+    pub listen: Option<String>,
+    /// How often Prometheus scrapes: a new counter is shown as 0 for this long, so that increase() sees its beginning
+    /// [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "GPU_SESSION_MONITOR_SCRAPE_INTERVAL")]
+    pub scrape_interval: Option<Duration>,
+    /// Time between two writings of the textfile, which `serve` writes only where --textfile names one [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "GPU_SESSION_MONITOR_TEXTFILE_INTERVAL")]
+    pub textfile_interval: Option<Duration>,
+    /// Whether counters are in the textfile, too [default: where --listen is off]
+    #[arg(long, value_name = "BOOL", env = "GPU_SESSION_MONITOR_TEXTFILE_COUNTERS")]
+    pub textfile_counters: Option<bool>,
+    /// Whether the ledger of sessions and allocations is kept in the state folder [default: true]
+    #[arg(long, value_name = "BOOL", env = "GPU_SESSION_MONITOR_LEDGER_ENABLED")]
+    pub ledger_enabled: Option<bool>,
+    /// The ledger keeps nothing that ended longer ago [default: 90d]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "GPU_SESSION_MONITOR_LEDGER_AGE")]
+    pub ledger_age: Option<Duration>,
+    /// The ledger's file is not to be larger than this; the oldest goes first [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "GPU_SESSION_MONITOR_LEDGER_SIZE")]
+    pub ledger_size: Option<u64>,
+}
+
 /// `ps`
 #[derive(Clone, Debug, Args)]
 pub struct PsArgs {
@@ -198,6 +253,39 @@ pub struct ReplayArgs {
     /// Settings.
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// `report`
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Begin of the period
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub since: When,
+    /// End of the period
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    pub until: When,
+    /// What each line is of
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = By::User)]
+    pub by: By,
+    /// Format of the output
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    pub format: ReportFormat,
+    /// Ask this Prometheus, or what speaks its API, instead of the ledger: http://prometheus:9090. A user and password
+    /// in it (percent-encoded) are better given by the environment, for flags show in the list of processes
+    #[arg(long, value_name = "URL", env = "GPU_SESSION_MONITOR_PROMETHEUS", hide_env_values = true)]
+    pub prometheus: Option<String>,
+    /// A file with the bearer token for it
+    #[arg(long, value_name = "FILE", requires = "prometheus")]
+    pub prometheus_token_file: Option<PathBuf>,
+    /// Count only series with these labels, in PromQL: 'cluster="a"'
+    #[arg(long, value_name = "MATCHER", requires = "prometheus")]
+    pub prometheus_matcher: Option<String>,
+    /// Longest wait for each of its answers
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "2m")]
+    pub prometheus_timeout: Duration,
 }
 
 /// `demo`
@@ -260,6 +348,17 @@ pub enum ReplayFormat {
     Json,
     /// The table of ps
     Table,
+}
+
+/// Format of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// A table for people
+    Table,
+    /// RFC 4180
+    Csv,
+    /// JSON
+    Json,
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

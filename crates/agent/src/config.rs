@@ -3,6 +3,8 @@
 use crate::cli::{AccountingMode, ApiMode};
 use crate::user_rules::WrittenRule;
 use gpu_session_core::select::Selector;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ pub struct Config {
     pub nvml: Nvml,
     /// `proc:`
     pub proc: Proc,
+    /// `process_events:`
+    pub process_events: Option<bool>,
     /// `users:`
     pub users: Users,
     /// `kubelet:`
@@ -30,7 +34,17 @@ pub struct Config {
     /// `dcgm:`
     pub dcgm: Dcgm,
     /// `textfile:`
-    pub textfile: Option<PathBuf>,
+    pub textfile: Textfile,
+    /// `interval:`
+    #[serde(deserialize_with = "optional_duration")]
+    pub interval: Option<Duration>,
+    /// `listen:`
+    pub listen: Option<String>,
+    /// `scrape_interval:`
+    #[serde(deserialize_with = "optional_duration")]
+    pub scrape_interval: Option<Duration>,
+    /// `ledger:`
+    pub ledger: Ledger,
     /// `state:`
     pub state: State,
     /// `window:`
@@ -123,6 +137,31 @@ pub struct State {
     pub dir: Option<PathBuf>,
 }
 
+/// `ledger:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// `ledger.enabled`
+    pub enabled: Option<bool>,
+    /// `ledger.age`
+    #[serde(deserialize_with = "optional_duration")]
+    pub age: Option<Duration>,
+    /// `ledger.size`, bytes
+    #[serde(deserialize_with = "optional_size")]
+    pub size: Option<u64>,
+}
+
+/// `textfile:`, the path alone or a mapping.
+#[derive(Clone, Debug, Default)]
+pub struct Textfile {
+    /// `textfile`, `textfile.path`
+    pub path: Option<PathBuf>,
+    /// `textfile.interval`
+    pub interval: Option<Duration>,
+    /// `textfile.counters`
+    pub counters: Option<bool>,
+}
+
 /// `sessions:`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -174,6 +213,26 @@ impl Config {
     }
 }
 
+/// `"256MiB"`, `"1GB"`, in bytes.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is no size: write it with its unit, as in 512KiB, 256MiB or 1GiB");
+    let (number, unit) =
+        text.trim().split_at(text.trim().find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?);
+    let factor: u64 = match unit.trim() {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        _ => return Err(bad()),
+    };
+    number.parse().ok().and_then(|number: u64| number.checked_mul(factor)).ok_or_else(bad)
+}
+
 /// `"10s"`, `"500ms"`, `"2m"`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
@@ -183,6 +242,55 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| parse_duration(&text)).transpose().map_err(serde::de::Error::custom)
+}
+
+fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| parse_size(&text)).transpose().map_err(serde::de::Error::custom)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TextfileKeys {
+    path: Option<PathBuf>,
+    #[serde(deserialize_with = "optional_duration")]
+    interval: Option<Duration>,
+    counters: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for Textfile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextfileVisitor)
+    }
+}
+
+/// Not an untagged enum, whose errors would name no key.
+struct TextfileVisitor;
+
+impl<'de> Visitor<'de> for TextfileVisitor {
+    type Value = Textfile;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a path, or a mapping of path, interval and counters")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<Textfile, E> {
+        Ok(Textfile { path: Some(path.into()), ..Textfile::default() })
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Textfile, E> {
+        Ok(Textfile::default())
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Textfile, E> {
+        Ok(Textfile::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Textfile, A::Error> {
+        let TextfileKeys { path, interval, counters } =
+            TextfileKeys::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Textfile { path, interval, counters })
+    }
 }
 
 /// An index may be written as a number: `[0, GPU-…, 0_1_0]`.
@@ -207,14 +315,16 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let text = "nvml: {library: /a, accounting: enable}\nproc: {root: /b}\nusers: {passwd: /c, limit: 7, rules: [{from: namespace}]}\ntextfile: /d\n\
+        let text = "nvml: {library: /a, accounting: enable}\nproc: {root: /b}\nprocess_events: true\nusers: {passwd: /c, limit: 7, rules: [{from: namespace}]}\ntextfile: /d\n\
             state: {dir: /e}\nwindow: 500ms\ntimeout: 2m\ngpu: {count: 4, devices: [0, \"1\", GPU-x, 0_1_0]}\n\
             node: n\nlabels: {rack: r1}\nsessions: {limit: 5}\ndcgm: {url: \"http://x:9400/metrics\"}\n\
+            interval: 7s\nlisten: \"off\"\nscrape_interval: 30s\nledger: {enabled: false, age: 10d, size: 1MiB}\n\
             kubelet: {socket: /f}\nkubernetes: {api: \"off\", kubeconfig: /g, node: h}\ncri: {socket: /i}\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.window, Some(Duration::from_millis(500)));
         assert_eq!(config.timeout, Some(Duration::from_secs(120)));
         assert_eq!(config.gpu.devices.len(), 4);
+        assert_eq!(config.process_events, Some(true));
         assert_eq!(
             (config.gpu.count, config.sessions.limit, config.users.limit),
             (Some(4), Some(5), Some(7))
@@ -225,7 +335,43 @@ mod tests {
         let of_node = (config.kubernetes.api, config.kubernetes.node.as_deref());
         assert_eq!(of_node, (Some(ApiMode::Off), Some("h")));
         assert_eq!(config.labels["rack"], "r1");
+        assert_eq!(config.textfile.path, Some("/d".into()));
+        let of_serve = (config.interval, config.listen.as_deref(), config.scrape_interval);
+        assert_eq!(of_serve, (Some(Duration::from_secs(7)), Some("off"), Some(Duration::from_secs(30))));
+        let ledger = (config.ledger.enabled, config.ledger.age, config.ledger.size);
+        assert_eq!(ledger, (Some(false), Some(Duration::from_secs(864_000)), Some(1 << 20)));
         assert_eq!(config.dcgm.url.as_deref(), Some("http://x:9400/metrics"));
+    }
+
+    #[test]
+    fn a_textfile_is_a_path_or_a_mapping() {
+        let read = |text: &str| Config::parse(text).map(|config| config.textfile);
+        let whole = read("textfile: {path: /d, interval: 2m, counters: true}\n").unwrap();
+        assert_eq!(
+            (whole.path, whole.interval, whole.counters),
+            (Some("/d".into()), Some(Duration::from_secs(120)), Some(true))
+        );
+        assert_eq!(read("textfile: {interval: 2m}\n").unwrap().path, None);
+        assert_eq!(read("textfile:\n").unwrap().path, None);
+        for (text, wanted) in [
+            ("textfile: {file: /d}\n", "file"),
+            ("textfile: [/d]\n", "mapping"),
+            ("textfile: {interval: 2}\n", "unit"),
+            ("textfile: {counters: some}\n", "line 1"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let read = |text| parse_size(text).ok();
+        assert_eq!(
+            ["1B", "2KiB", "256MiB", "1 GiB", "3GB"].map(read),
+            [1, 2048, 256 << 20, 1 << 30, 3_000_000_000].map(Some)
+        );
+        assert_eq!(["", "5", "MiB", "1.5GiB", "-1MiB", "1XB", "99999999TiB"].map(read), [None; 7]);
     }
 
     #[test]
@@ -240,6 +386,7 @@ mod tests {
             ("window: 5\n", "unit"),
             ("gpu: {devices: [gpu0]}\n", "gpu0"),
             ("gpu: {count: -1}\n", "line 1"),
+            ("process_events: 2\n", "line 1"),
             ("gpu: [\n", "line"),
         ] {
             let error = Config::parse(text).unwrap_err();

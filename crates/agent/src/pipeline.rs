@@ -3,7 +3,7 @@
 use crate::settings::{KubernetesApi, Settings};
 use gpu_session_core::monitor::Monitor;
 use gpu_session_core::rules::{Origin, Rules};
-use gpu_session_core::sample::Sample;
+use gpu_session_core::sample::{Request, Sample};
 use gpu_session_core::snapshot::Snapshot;
 use gpu_session_core::state::State;
 use gpu_session_sources::clock::Clock;
@@ -13,28 +13,55 @@ use gpu_session_sources::kubelet::Kubelet;
 use gpu_session_sources::kubernetes::{Kubernetes, Mode, Options as KubernetesOptions};
 use gpu_session_sources::nvml::{GuardedNvml, Nvml, Options};
 use gpu_session_sources::pods::Wanted;
-use gpu_session_sources::proc::Proc;
+use gpu_session_sources::proc::{Proc, Recent};
+use gpu_session_sources::process_events::ProcessEvents;
 use gpu_session_sources::users::Users;
 use gpu_session_sources::{Source, read_all};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Sources, tracker and state.
+/// The sources, in the order in which they are read.
+pub struct Sources {
+    all: Vec<Box<dyn Source + Send>>,
+    clock: Clock,
+}
+
+impl Sources {
+    /// The live sources; `pods` is how the Kubernetes API is asked.
+    pub fn live(settings: &Settings, pods: Mode) -> std::io::Result<Self> {
+        Ok(Self { all: sources(settings, pods)?, clock: settings.clock.clone() })
+    }
+
+    /// Reads all of them once.
+    pub fn read(&mut self, request: &Request) -> Sample {
+        read_all(&mut self.all, &self.clock, request)
+    }
+
+    /// Lets every source take its first reading, whatever the others say.
+    pub fn prime(&mut self) -> bool {
+        self.all.iter_mut().map(|source| source.prime()).filter(|primed| *primed).count() > 0
+    }
+}
+
+/// Sources, tracker and state, for a command that takes a few samples and counts at each.
 pub struct Pipeline {
-    sources: Vec<Box<dyn Source + Send>>,
+    sources: Sources,
     clock: Clock,
     monitor: Monitor,
     /// Sessions and counters.
     pub state: State,
 }
 
-/// The part of the settings that the core needs.
+/// The part of the settings that the core needs. Nothing is held back, and no ledger is kept.
 pub fn monitor(settings: &Settings) -> Monitor {
     Monitor {
         selection: settings.selection.clone(),
         session_limit: settings.sessions_limit,
         user_limit: settings.users_limit,
         rules: settings.rules.clone(),
+        hold_us: 0,
+        ledger: false,
     }
 }
 
@@ -64,11 +91,15 @@ fn sources(settings: &Settings, pods: Mode) -> std::io::Result<Vec<Box<dyn Sourc
     };
     let cri = |socket: &PathBuf| Cri::new(socket.clone(), wanted.clone(), clock());
     let dcgm = |url: &ExporterUrl| Dcgm::new(url.clone(), settings.selection.clone());
-    let all: [Option<Box<dyn Source + Send>>; 7] = [
+    let recent = Recent::default();
+    let all: [Option<Box<dyn Source + Send>>; 8] = [
         boxed(Some(nvml(settings)?)),
         // Between the driver and /proc: a process that both have was there when the kubelet named the holder.
         boxed(settings.kubelet_socket.clone().map(Kubelet::new)),
-        boxed(Some(Proc::new(&settings.proc_root, clock()))),
+        boxed(
+            settings.process_events.then(|| ProcessEvents::new(&settings.proc_root, recent.clone(), clock())),
+        ),
+        boxed(Some(Proc::new(&settings.proc_root, recent.clone(), clock()))),
         boxed(Some(Users::new(settings.users.clone()))),
         // After /proc: what is slow must not come between the driver's lists and /proc.
         boxed(settings.kubernetes.as_ref().map(kubernetes)),
@@ -98,13 +129,14 @@ impl Pipeline {
     /// A pipeline over the live sources; `pods` is how the Kubernetes API is asked.
     pub fn live(settings: &Settings, state: State, pods: Mode) -> std::io::Result<Self> {
         let clock = settings.clock.clone();
-        Ok(Self { sources: sources(settings, pods)?, clock, monitor: monitor(settings), state })
+        Ok(Self { sources: Sources::live(settings, pods)?, clock, monitor: monitor(settings), state })
     }
 
     /// Reads all sources once and brings the state up to it.
     pub fn sample(&mut self) -> Sample {
-        let sample = read_all(&mut self.sources, &self.clock, &Monitor::request(&self.state));
+        let sample = self.sources.read(&Monitor::request(&self.state));
         self.monitor.step(&mut self.state, &sample);
+        self.monitor.settle(&mut self.state);
         sample
     }
 
@@ -117,19 +149,14 @@ impl Pipeline {
                 return first;
             }
             self.clock.sleep(window);
-        } else if self.prime() {
+        } else if self.sources.prime() {
             self.clock.sleep(window);
         }
         self.sample()
     }
 
-    /// Lets every source take its first reading, whatever the others say.
-    fn prime(&mut self) -> bool {
-        self.sources.iter_mut().map(|source| source.prime()).filter(|primed| *primed).count() > 0
-    }
-
     /// The snapshot of the sample just taken.
     pub fn snapshot(&self, sample: &Sample, hold_since_us: i64) -> Snapshot {
-        self.monitor.snapshot(&self.state, sample, hold_since_us)
+        self.monitor.snapshot(&self.state, sample, hold_since_us, &Arc::new(self.state.counters()))
     }
 }

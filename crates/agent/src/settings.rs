@@ -25,7 +25,13 @@ const DEFAULT_KUBELET_SOCKET: &str = "/var/lib/kubelet/pod-resources/kubelet.soc
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Flags and the keys of the file that they stand over, where the names differ by more than a dot.
-pub const OTHER_KEYS: [(&str, &str); 3] = [("device", "gpu.devices"), ("label", "labels"), ("config", "")];
+pub const OTHER_KEYS: [(&str, &str); 5] = [
+    ("device", "gpu.devices"),
+    ("label", "labels"),
+    ("config", ""),
+    ("scrape-interval", "scrape_interval"),
+    ("process-events", "process_events"),
+];
 
 /// All settings, resolved.
 #[derive(Clone, Debug)]
@@ -36,6 +42,8 @@ pub struct Settings {
     pub enable_accounting: bool,
     /// The host's /proc.
     pub proc_root: PathBuf,
+    /// Hear of every exec and exit on the node.
+    pub process_events: bool,
     /// Where names of the host's users come from.
     pub users: Names,
     /// Whose a session is.
@@ -83,6 +91,11 @@ impl Settings {
     /// Resolves the settings; what is wrong is wrong usage.
     pub fn resolve(args: &CommonArgs) -> Result<Self, Failure> {
         let file = Config::load(args.config.as_deref()).map_err(Failure::usage)?;
+        Self::over(args, file)
+    }
+
+    /// As [`Self::resolve`], over a file that was read already.
+    pub fn over(args: &CommonArgs, file: Config) -> Result<Self, Failure> {
         let pick = |flag: &Option<PathBuf>, key: Option<PathBuf>| flag.clone().or(key);
         let devices = if args.device.is_empty() { file.gpu.devices } else { args.device.clone() };
         let window = args.window.or(file.window);
@@ -100,6 +113,7 @@ impl Settings {
             nvml_library: pick(&args.nvml_library, file.nvml.library)
                 .unwrap_or_else(|| nvml::DEFAULT_LIBRARY.into()),
             enable_accounting: args.nvml_accounting.or(file.nvml.accounting) == Some(AccountingMode::Enable),
+            process_events: args.process_events.or(file.process_events).unwrap_or(false),
             users: pick(&args.users_passwd, file.users.passwd).map_or_else(own_names, Names::File),
             rules: user_rules::resolve(file.users.rules).map_err(|e| Failure::usage(anyhow::anyhow!(e)))?,
             kubelet_socket: pick(&args.kubelet_socket, file.kubelet.socket)
@@ -109,7 +123,7 @@ impl Settings {
             cri_socket: pick(&args.cri_socket, file.cri.socket).filter(|path| path != Path::new("off")),
             dcgm_url: exporter(args.dcgm_url.clone().or(file.dcgm.url))?,
             proc_root,
-            textfile: pick(&args.textfile, file.textfile).unwrap_or_else(|| DEFAULT_TEXTFILE.into()),
+            textfile: pick(&args.textfile, file.textfile.path).unwrap_or_else(|| DEFAULT_TEXTFILE.into()),
             state_dir: pick(&args.state_dir, file.state.dir).unwrap_or_else(default_state_dir),
             window: window.unwrap_or(Duration::from_secs(1)),
             window_given: window.is_some(),
@@ -159,7 +173,13 @@ fn exporter(url: Option<String>) -> Result<Option<ExporterUrl>, Failure> {
     url.map(|url| url.parse()).transpose().context("dcgm.url").map_err(Failure::usage)
 }
 
-fn check_range(key: &str, value: Option<Duration>, least: Duration, most: Duration) -> Result<(), Failure> {
+/// Whether the value lies within what is allowed for the key.
+pub(crate) fn check_range(
+    key: &str,
+    value: Option<Duration>,
+    least: Duration,
+    most: Duration,
+) -> Result<(), Failure> {
     match value {
         Some(value) if value < least || value > most => Err(Failure::usage(anyhow::anyhow!(
             "{key}: {} is not allowed: from {} to {}",

@@ -1,6 +1,9 @@
 //! Devices that containers hold, whether or not anything runs on them.
 
+use crate::attribution::Attributor;
 use crate::cgroup::Kind;
+use crate::ids::GpuLabel;
+use crate::monitor::readable;
 use crate::sample::{Activity, ContainerDevices, Device, DeviceFacts, Pod, Sample};
 use crate::state::{DeviceState, Session, State};
 use crate::utilization::MAX_GAP_US;
@@ -181,7 +184,7 @@ pub fn is_allocatable(sample: &Sample, device: &DeviceFacts) -> Option<bool> {
 }
 
 /// An allocation, between two samples.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AllocationState {
     /// UID of the pod, where it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,6 +197,56 @@ pub struct AllocationState {
     pub last_active_us: Option<i64>,
     /// When the allocation was last read.
     pub seen_us: i64,
+    /// What the clock said when it was first seen, Unix microseconds: never changed, see [`Session::opened_us`].
+    #[serde(default)]
+    pub opened_us: i64,
+    /// Label of the device.
+    #[serde(default)]
+    pub gpu: GpuLabel,
+    /// The device's share of a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_fraction: Option<f64>,
+    /// Whose the pod is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
+    /// Seconds that it lasted, as far as they are counted.
+    #[serde(default)]
+    pub allocated_seconds: f64,
+    /// That part of them in which the device is known not to have worked for the container.
+    #[serde(default)]
+    pub idle_seconds: f64,
+    /// Seconds of both that are not counted yet.
+    #[serde(default)]
+    pub(crate) pending: (f64, f64),
+    /// When it was found to be over; `None` while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_us: Option<i64>,
+}
+
+impl AllocationState {
+    fn new(held: &Held<'_>, since_us: i64, now_us: i64) -> Self {
+        Self {
+            pod_uid: held.uid.cloned(),
+            since_us,
+            last_active_us: None,
+            // Counted from its first moment on, where that is known.
+            seen_us: since_us,
+            opened_us: now_us,
+            gpu: held.device.label,
+            compute_fraction: held.device.compute_fraction,
+            user: None,
+            allocated_seconds: 0.0,
+            idle_seconds: 0.0,
+            pending: (0.0, 0.0),
+            ended_us: None,
+        }
+    }
+
+    /// Whether a user may still be found.
+    pub(crate) fn waits(&self, hold_us: i64) -> bool {
+        let begun = self.allocated_seconds > 0.0 || self.pending.0 >= hold_us as f64 / 1e6;
+        self.user.is_none() && self.ended_us.is_none() && !begun
+    }
 }
 
 /// Device UUID, namespace, pod and container of an allocation.
@@ -241,26 +294,36 @@ fn may_be_of(session: &Session, held: &Held<'_>) -> bool {
     in_pod && !session.is_mps() && session.attribution.may_be_in(held.container)
 }
 
-/// Brings the allocations up to the sample, after its sessions are; `before_us` is when the last one was taken.
-pub fn step(state: &mut State, sample: &Sample, held: &[Held<'_>], before_us: i64) {
+/// Brings the allocations up to the sample, after its sessions are; `before_us` is when the last one was taken. Returns
+/// whether one ended.
+pub fn step(
+    state: &mut State,
+    sample: &Sample,
+    held: &[Held<'_>],
+    who: Attributor<'_>,
+    before_us: i64,
+) -> bool {
     let now = sample.time_us;
     for held in held {
         let key = key(held);
         let device = state.devices.get(&key.0).filter(|d| d.listed_us == Some(sample.monotonic_us));
         let Some(device) = device.filter(|_| held.counts(state)) else { continue };
         let start = held.pod.and_then(|pod| pod.start_us).filter(|start| *start <= now);
-        let fresh = AllocationState {
-            pod_uid: held.uid.cloned(),
-            // Given since the last sample: known from its first moment on.
-            since_us: start.filter(|start| before_us > 0 && *start > before_us).unwrap_or(now),
-            last_active_us: None,
-            seen_us: now,
-        };
-        let same = |known: &&AllocationState| {
+        // Given since the last sample: known from its first moment on.
+        let since_us = start.filter(|start| before_us > 0 && *start > before_us).unwrap_or(now);
+        let fresh = AllocationState::new(held, since_us, now);
+        let same = |known: &AllocationState| {
             let another = known.pod_uid.as_ref().zip(held.uid).is_some_and(|(known, uid)| known != uid);
             now - known.seen_us <= MAX_GAP_US && !another
         };
-        let mut known = state.allocations.get(&key).filter(same).cloned().unwrap_or(fresh);
+        let mut known = match state.allocations.remove(&key) {
+            Some(known) if same(&known) => known,
+            Some(other) => {
+                end(&mut state.past_allocations, key.clone(), other);
+                fresh
+            }
+            None => fresh,
+        };
         known.pod_uid = held.uid.cloned().or(known.pod_uid);
         // A pod of the same name may have held it before; and work that nobody can be named for may be this
         // container's.
@@ -272,10 +335,47 @@ pub fn step(state: &mut State, sample: &Sample, held: &[Held<'_>], before_us: i6
         if occupied.sessions.is_none() || !occupied.measured || ended_unmeasured(held, device, sample) {
             known.since_us = now;
         }
+        let worked = known.last_active_us.unwrap_or(i64::MIN).max(known.since_us);
+        let idle = if held.runs == Some(true) { now - worked.max(known.seen_us) } else { 0 };
+        known.pending.0 += (now - known.seen_us) as f64 / 1e6;
+        known.pending.1 += idle.max(0) as f64 / 1e6;
         known.seen_us = now;
+        known.gpu = held.device.label;
+        known.compute_fraction = held.device.compute_fraction;
+        known.user = who.user_of(held.container, held.pod).or(known.user);
         state.allocations.insert(key, known);
     }
-    state.allocations.retain(|_, known| now - known.seen_us <= MAX_GAP_US);
+    end_gone(state, sample)
+}
+
+/// Ends what the kubelet no longer lists, and what nobody has seen for long.
+fn end_gone(state: &mut State, sample: &Sample) -> bool {
+    let now = sample.time_us;
+    let devices = sample.driver.iter().flat_map(|driver| &driver.devices);
+    let told = |uuid: &Arc<str>| {
+        sample.allocations.is_some()
+            && devices.clone().any(|device| device.facts.uuid == *uuid && readable(sample, device).is_some())
+    };
+    let over = |(uuid, ..): &AllocationKey, known: &AllocationState| {
+        now - known.seen_us > MAX_GAP_US || (known.seen_us != now && told(uuid))
+    };
+    let gone: Vec<_> = state
+        .allocations
+        .iter()
+        .filter(|(key, known)| over(key, known))
+        .map(|(key, _)| key.clone())
+        .collect();
+    let any = !gone.is_empty();
+    for key in gone {
+        if let Some(known) = state.allocations.remove(&key) {
+            end(&mut state.past_allocations, key, known);
+        }
+    }
+    any
+}
+
+fn end(past: &mut Vec<(AllocationKey, AllocationState)>, key: AllocationKey, known: AllocationState) {
+    past.push((key, AllocationState { ended_us: Some(known.seen_us), ..known }));
 }
 
 /// Whether a session that may be the container's ended since the last sample, and nobody measured its last moments.
@@ -296,7 +396,6 @@ pub fn key(held: &Held<'_>) -> AllocationKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::GpuLabel;
 
     fn facts(uuid: &str, parent: Option<&str>, instance: Option<(u32, u32)>) -> DeviceFacts {
         DeviceFacts {

@@ -50,7 +50,7 @@ impl fmt::Display for SessionId {
 }
 
 /// The `gpu` label of a device: `"0"`, or `"<gpu>_<gpu instance>_<compute instance>"` under MIG.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GpuLabel {
     /// Index of the physical GPU.
     pub gpu: u32,

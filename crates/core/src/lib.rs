@@ -12,6 +12,7 @@ pub mod attribution;
 pub mod cgroup;
 pub mod ids;
 pub mod json;
+pub mod ledger;
 pub mod metrics;
 pub mod monitor;
 pub mod rules;

@@ -7,13 +7,19 @@ use crate::ids::GpuLabel;
 use crate::rules::Rules;
 use crate::sample::{Device, Driver, Request, Sample};
 use crate::select::Selection;
-use crate::state::{DeviceState, Session, State};
-use crate::tracker::Observation;
+use crate::state::{DeviceState, End, Session, State};
+use crate::tracker::{Observation, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Series of sessions and devices that ended stay this long, so that a scrape sees their last value.
 pub const RETAIN_US: i64 = 10 * 60 * 1_000_000;
+
+/// What ended and cannot be written to the ledger is kept up to this number, of sessions and of allocations.
+const MAX_UNWRITTEN: usize = 5_000;
+
+/// A wall clock that moved by more than this between two samples, beyond the time that passed, was set.
+const CLOCK_SET_US: i64 = 1_000_000;
 
 /// How to measure.
 #[derive(Clone, Debug)]
@@ -26,6 +32,10 @@ pub struct Monitor {
     pub user_limit: usize,
     /// Whose a session is.
     pub rules: Rules,
+    /// What has no known user yet is not counted before this time has passed since it was first seen, microseconds.
+    pub hold_us: i64,
+    /// What ended is kept until the ledger has it.
+    pub ledger: bool,
 }
 
 impl Monitor {
@@ -66,44 +76,81 @@ impl Monitor {
         state.devices.values().any(|device| device.listed_us.is_some())
     }
 
-    /// Brings the state up to the sample.
-    pub fn step(&self, state: &mut State, sample: &Sample) {
-        if sample.time_us < state.time_us {
-            state.clock_set_back(sample.time_us);
-        }
-        begin_boot(state, sample);
+    /// Brings the state up to the sample; returns whether a session or an allocation ended. What was used waits for
+    /// [`Self::settle`]: until then no counter of a user, namespace, pod or session moves.
+    pub fn step(&self, state: &mut State, sample: &Sample) -> bool {
+        follow_clock(state, sample);
+        let mut ended = begin_boot(state, sample);
         let held = allocation::held(sample);
         if let Some(driver) = &sample.driver {
             for device in driver.devices.iter().filter(|d| self.selection.takes(&d.facts)) {
-                self.observe(state, sample, device, &held);
+                ended |= self.observe(state, sample, device, &held);
             }
-            end_on_gone_devices(state, sample, driver);
+            ended |= end_on_gone_devices(state, sample, driver);
         }
-        allocation::step(state, sample, &held, state.time_us);
+        let who = Attributor::new(&self.rules, sample);
+        ended |= allocation::step(state, sample, &held, who, state.time_us);
         count_errors(state, sample);
-        forget(state, sample);
+        self.forget(state, sample);
         self.limit_sessions(state, sample.time_us);
         state.time_us = sample.time_us;
         state.monotonic_us = sample.monotonic_us;
+        ended
     }
 
-    fn observe(&self, state: &mut State, sample: &Sample, device: &Device, held: &[Held<'_>]) {
+    /// Moves what was used, and what ended, into the counters.
+    pub fn settle(&self, state: &mut State) {
+        accounting::settle(state, self.hold_us, self.user_limit);
+    }
+
+    fn observe(&self, state: &mut State, sample: &Sample, device: &Device, held: &[Held<'_>]) -> bool {
         let facts = &device.facts;
         let mut known = state.devices.remove(&facts.uuid).unwrap_or_else(|| DeviceState::new(facts.label));
         known.present_us = sample.time_us;
-        let mut charges = Vec::new();
+        let mut outcome = Outcome::default();
         if let Some((listed, processes)) = readable(sample, device) {
             let (others, who) = (&state.devices, Attributor::new(&self.rules, sample));
             let own = held.iter().filter(|held| held.device.uuid == facts.uuid);
             let holders = own.map(|held| held.container).collect();
             let unsure = allocation::is_unsure(sample, facts);
             let observation = Observation { sample, device, listed, processes, others, who, holders, unsure };
-            charges = observation.apply(&mut known);
+            outcome = observation.apply(&mut known);
         }
         state.devices.insert(Arc::clone(&facts.uuid), known);
-        for (whose, used) in charges {
-            let device = (facts.label, facts.compute_fraction);
-            accounting::charge(state, device, &whose, used, self.user_limit, sample.time_us);
+        let totals = state.gpus.entry(facts.label).or_default();
+        Counter::add(&mut totals.unobserved, outcome.unobserved_seconds, sample.time_us);
+        Counter::add(&mut totals.started, f64::from(outcome.started), sample.time_us);
+        Counter::add(&mut totals.ended, 0.0, sample.time_us);
+        outcome.ended
+    }
+
+    fn forget(&self, state: &mut State, sample: &Sample) {
+        let recent = |at: i64| sample.time_us - at < RETAIN_US;
+        let mut unwritten = 0;
+        for device in state.devices.values_mut() {
+            device.sessions.retain(|_, session| {
+                let told = session.settled && (!self.ledger || session.ledgered);
+                unwritten += usize::from(session.ended_us.is_some() && !told);
+                session.ended_us.is_none_or(recent) || (!told && unwritten <= MAX_UNWRITTEN)
+            });
+        }
+        let past = &mut state.past_allocations;
+        past.retain(|(_, held)| self.ledger || held.pending != (0.0, 0.0));
+        past.drain(..past.len().saturating_sub(MAX_UNWRITTEN));
+        let sessions =
+            state.devices.values().flat_map(|d| d.sessions.values().map(move |session| (d.label, session)));
+        let live = sessions.filter(|(_, session)| session.is_live()).filter_map(|(label, session)| {
+            let whose = &session.attribution;
+            Some((label, Arc::clone(whose.namespace.as_ref()?), Arc::clone(whose.pod.as_ref()?)))
+        });
+        let held = state.allocations.iter();
+        let held = held.map(|((_, ns, pod, _), known)| (known.gpu, Arc::clone(ns), Arc::clone(pod)));
+        let live: BTreeSet<_> = live.chain(held).collect();
+        // While a device cannot be read its pods use nothing, and are there all the same.
+        state.pods.retain(|key, usage| recent(usage.last_us) || live.contains(key));
+        // While the driver is down nobody knows which devices are gone.
+        if sample.driver.is_some() {
+            state.devices.retain(|_, device| recent(device.present_us) || !device.sessions.is_empty());
         }
     }
 
@@ -151,24 +198,45 @@ pub(crate) fn readable<'a>(
     }
 }
 
-/// After a boot every session of before is over.
-fn begin_boot(state: &mut State, sample: &Sample) {
-    let Some(boot_id) = &sample.boot_id else { return };
-    if state.boot_id == *boot_id {
-        return;
+/// Notices that the wall clock was set: by more than it is ever slewed between two samples.
+fn follow_clock(state: &mut State, sample: &Sample) {
+    let same_boot = sample.boot_id.as_ref().is_none_or(|boot_id| *boot_id == state.boot_id);
+    let passed_us = sample.monotonic_us - state.monotonic_us;
+    let set_us = sample.time_us - state.time_us - passed_us;
+    if state.time_us > 0 && same_boot && passed_us >= 0 {
+        if set_us.abs() > CLOCK_SET_US {
+            state.shift_clock(set_us);
+            state.time_us += set_us;
+        }
+    } else if sample.time_us < state.time_us {
+        state.clock_set_back(sample.time_us);
     }
+}
+
+/// After a boot every session of before is over; says whether there was one.
+fn begin_boot(state: &mut State, sample: &Sample) -> bool {
+    let Some(boot_id) = &sample.boot_id else { return false };
+    if state.boot_id == *boot_id {
+        return false;
+    }
+    let mut any = false;
     for device in state.devices.values_mut() {
         device.listed_us = None;
+        device.energy = None;
         device.accounted.clear();
         for session in device.sessions.values_mut().filter(|s| s.is_live()) {
             session.ended_us = Some(session.last_seen_us);
+            session.end = Some(End::Reboot);
+            any = true;
         }
     }
     state.boot_id = Arc::clone(boot_id);
+    any
 }
 
-/// A device that is gone (not one that cannot be read) takes its sessions with it.
-fn end_on_gone_devices(state: &mut State, sample: &Sample, driver: &Driver) {
+/// A device that is gone (not one that cannot be read) takes its sessions with it; says whether there was one.
+fn end_on_gone_devices(state: &mut State, sample: &Sample, driver: &Driver) -> bool {
+    let mut any = false;
     let lost = |uuid: &Arc<str>, label: GpuLabel| {
         driver.lost.iter().any(|gpu| gpu.index == label.gpu || gpu.uuid.as_ref() == Some(uuid))
     };
@@ -179,8 +247,11 @@ fn end_on_gone_devices(state: &mut State, sample: &Sample, driver: &Driver) {
         device.listed_us = None;
         for session in device.sessions.values_mut().filter(|s| s.is_live()) {
             session.ended_us = Some(sample.time_us);
+            session.end = Some(End::DeviceGone);
+            any = true;
         }
     }
+    any
 }
 
 fn count_errors(state: &mut State, sample: &Sample) {
@@ -192,25 +263,5 @@ fn count_errors(state: &mut State, sample: &Sample) {
                 state.source_errors.insert((health.source.clone(), error.kind.clone()), counter);
             }
         }
-    }
-}
-
-fn forget(state: &mut State, sample: &Sample) {
-    let recent = |at: i64| sample.time_us - at < RETAIN_US;
-    for device in state.devices.values_mut() {
-        device.sessions.retain(|_, session| session.ended_us.is_none_or(recent));
-    }
-    let sessions =
-        state.devices.values().flat_map(|d| d.sessions.values().map(move |session| (d.label, session)));
-    let live = sessions.filter(|(_, session)| session.is_live()).filter_map(|(label, session)| {
-        let whose = &session.attribution;
-        Some((label, Arc::clone(whose.namespace.as_ref()?), Arc::clone(whose.pod.as_ref()?)))
-    });
-    let live: BTreeSet<_> = live.collect();
-    // While a device cannot be read its pods use nothing, and are there all the same.
-    state.pods.retain(|key, usage| recent(usage.last_us) || live.contains(key));
-    // While the driver is down nobody knows which devices are gone.
-    if sample.driver.is_some() {
-        state.devices.retain(|_, device| recent(device.present_us) || !device.sessions.is_empty());
     }
 }

@@ -24,10 +24,15 @@ pub struct Sample {
     /// What NVML said; `None` while the driver as a whole does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<Driver>,
-    /// What /proc said of the processes that the driver named. One that is gone is not here; `None` where
-    /// /proc as a whole cannot be read (a gone process and an unreadable /proc must not look alike).
+    /// What /proc said of the processes that the driver named, in a list or as a user of the device, and of those that
+    /// were on a device at the last sample. One that is gone is not here; `None` where /proc as a whole cannot be
+    /// read (a gone process and an unreadable /proc must not look alike).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<BTreeMap<u32, Process>>,
+    /// What is still known of processes that are over: of sessions that are gone from the lists since, and of pids
+    /// that the driver names without listing them. Of one pid the oldest first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub past: BTreeMap<u32, Vec<PastProcess>>,
     /// Names of host users, by uid.
     #[serde(default)]
     pub users: BTreeMap<u32, Arc<str>>,
@@ -141,7 +146,7 @@ pub struct ContainerDevices {
 /// How one source fared in one sample.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceHealth {
-    /// Name of the source: `nvml`, `kubelet`, `proc`, `users`, `kubernetes`, `cri`, `dcgm`.
+    /// Name of the source: `nvml`, `kubelet`, `process_events`, `proc`, `users`, `kubernetes`, `cri`, `dcgm`.
     pub source: Arc<str>,
     /// Whether everything that was asked of it was answered.
     pub up: bool,
@@ -348,6 +353,20 @@ pub struct Process {
     /// Text of `/proc/PID/cgroup`; only read when the process is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Arc<str>>,
+}
+
+/// A process that is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastProcess {
+    /// What /proc said of it while it was there.
+    #[serde(flatten)]
+    pub process: Process,
+    /// When it ended, Unix microseconds; `None` where nobody saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_us: Option<i64>,
+    /// How it ended, as `wait` has it (exit status in bits 8 to 15, signal in bits 0 to 6); `None` where nobody saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_status: Option<u32>,
 }
 
 /// What the core asks the sources for, so that nothing is read twice.

@@ -1,6 +1,6 @@
 //! The immutable result of a sample that every output reads.
 
-use crate::accounting::Usage;
+use crate::accounting::{GpuTotals, Usage};
 use crate::allocation::{self, Held};
 use crate::attribution::Attributor;
 use crate::cgroup::Kind;
@@ -8,7 +8,7 @@ use crate::ids::{GpuLabel, SessionId, session_id};
 use crate::monitor::{Monitor, readable};
 use crate::sample::{Device, DeviceFacts, Driver, PodList, Sample, SourceHealth};
 use crate::state::{Session, State};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Who is where, and what was used, at one moment.
@@ -28,8 +28,8 @@ pub struct Snapshot {
     pub total_sessions: Option<u64>,
     /// Devices that containers hold, by device, namespace, pod and container.
     pub allocations: Vec<AllocationView>,
-    /// Sums and other counters.
-    pub state: CounterView,
+    /// Sums and other counters, as they were saved.
+    pub counters: Arc<CounterView>,
     /// How old the pods are that each source of pods knows, microseconds: 0 while it answers.
     pub pods_age_us: Vec<(Arc<str>, i64)>,
     /// How the sources fared.
@@ -121,26 +121,35 @@ impl SessionView {
 /// Counters in a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct CounterView {
-    /// By device label and user: SM seconds and byte-seconds.
+    /// By device label and user.
     pub users: Vec<(GpuLabel, Arc<str>, Usage)>,
     /// By device label and namespace.
     pub namespaces: Vec<(GpuLabel, Arc<str>, Usage)>,
     /// By device label, namespace and pod.
     pub pods: Vec<(GpuLabel, Arc<str>, Arc<str>, Usage)>,
-    /// Seconds by device label whose use could not be measured.
-    pub unobserved: Vec<(GpuLabel, f64)>,
+    /// Totals by device label.
+    pub gpus: Vec<(GpuLabel, GpuTotals)>,
     /// Errors by source and kind.
     pub source_errors: Vec<(Arc<str>, Arc<str>, f64)>,
+    /// Failures to write, by what could not be written.
+    pub write_errors: Vec<(Arc<str>, f64)>,
     /// Sessions without series of their own.
     pub dropped: f64,
 }
 
 impl Monitor {
-    /// Makes the snapshot of a sample that the state has been brought up to.
+    /// Makes the snapshot of a sample that the state has been brought up to, with the counters of the state as it was
+    /// last saved.
     ///
     /// Counters that came to be at or after `hold_since_us` are written as 0, see
     /// [`crate::accounting::Counter::exposed`].
-    pub fn snapshot(&self, state: &State, sample: &Sample, hold_since_us: i64) -> Snapshot {
+    pub fn snapshot(
+        &self,
+        state: &State,
+        sample: &Sample,
+        hold_since_us: i64,
+        counters: &Arc<CounterView>,
+    ) -> Snapshot {
         let selected: Vec<&Device> = sample.driver.as_ref().map_or_else(Vec::new, |driver| {
             driver.devices.iter().filter(|d| self.selection.takes(&d.facts)).collect()
         });
@@ -164,7 +173,7 @@ impl Monitor {
             pods_age_us: sample.pods.iter().map(|list| age(list, sample.time_us)).collect(),
             total_sessions: total.filter(|_| whole),
             devices,
-            state: counter_view(state),
+            counters: Arc::clone(counters),
             health: sample.health.clone(),
         }
     }
@@ -295,28 +304,24 @@ fn allocated(session: &Session, sample: &Sample, holders: &[&Held<'_>]) -> Optio
     (session.place.is_some() && session.attribution.pod.is_some() && !may).then_some(false)
 }
 
-fn counter_view(state: &State) -> CounterView {
-    // A MIG layout can give a label to a new instance while the old one's counter still lives.
-    let mut seen = BTreeSet::new();
-    let mut newest: Vec<_> = state.devices.values().collect();
-    newest.sort_by_key(|device| std::cmp::Reverse(device.present_us));
-    let mut unobserved: Vec<(GpuLabel, f64)> = newest
-        .into_iter()
-        .filter(|device| seen.insert(device.label))
-        .filter_map(|device| Some((device.label, device.unobserved?.value)))
-        .collect();
-    unobserved.sort_by_key(|(label, _)| *label);
-    let by_name = |sums: &BTreeMap<(GpuLabel, Arc<str>), Usage>| {
-        sums.iter().map(|((gpu, name), usage)| (*gpu, Arc::clone(name), *usage)).collect()
-    };
-    let pods = state.pods.iter();
-    let errors = state.source_errors.iter();
-    CounterView {
-        users: by_name(&state.users),
-        namespaces: by_name(&state.namespaces),
-        pods: pods.map(|((gpu, ns, pod), usage)| (*gpu, Arc::clone(ns), Arc::clone(pod), *usage)).collect(),
-        unobserved,
-        source_errors: errors.map(|((s, k), c)| (Arc::clone(s), Arc::clone(k), c.value)).collect(),
-        dropped: state.dropped.map_or(0.0, |counter| counter.value),
+impl State {
+    /// The counters as they are.
+    pub fn counters(&self) -> CounterView {
+        let by_name = |sums: &BTreeMap<(GpuLabel, Arc<str>), Usage>| {
+            sums.iter().map(|((gpu, name), usage)| (*gpu, Arc::clone(name), *usage)).collect()
+        };
+        let pods = self.pods.iter();
+        let errors = self.source_errors.iter();
+        CounterView {
+            users: by_name(&self.users),
+            namespaces: by_name(&self.namespaces),
+            pods: pods
+                .map(|((gpu, ns, pod), usage)| (*gpu, Arc::clone(ns), Arc::clone(pod), *usage))
+                .collect(),
+            gpus: self.gpus.iter().map(|(gpu, totals)| (*gpu, totals.clone())).collect(),
+            source_errors: errors.map(|((s, k), c)| (Arc::clone(s), Arc::clone(k), c.value)).collect(),
+            write_errors: self.write_errors.iter().map(|(what, c)| (Arc::clone(what), c.value)).collect(),
+            dropped: self.dropped.map_or(0.0, |counter| counter.value),
+        }
     }
 }

@@ -1,17 +1,31 @@
 //! Sessions of one device: who came, who left, what each used since the last sample.
 
-use crate::accounting::{Counter, Used};
+mod energy;
+mod unlisted;
+
+use crate::accounting::Used;
 use crate::attribution::{Attribution, Attributor, Holder, Known};
 use crate::cgroup::{Kind, Place};
 use crate::ids::{self, ProcessKey};
-use crate::sample::{AccountingRecord, Activity, ContainerDevices, Device, DeviceProcess, Process, Sample};
-use crate::state::{DeviceState, Session};
+use crate::sample::{Activity, ContainerDevices, Device, DeviceProcess, Process, Sample};
+use crate::state::{DeviceState, End, Session};
 use crate::utilization::{self, Integrated, MAX_GAP_US, Slice};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a session used in this step, and whose it is.
-pub type Charge = (Attribution, Used);
+/// How long before its start, as that is known, a process may be seen to work.
+pub(crate) const START_SLACK_US: i64 = 1_500_000;
+
+/// What one reading came to, beyond the sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    /// Seconds whose use could not be measured.
+    pub unobserved_seconds: f64,
+    /// Sessions that were not known before.
+    pub started: u32,
+    /// Whether a session ended.
+    pub ended: bool,
+}
 
 /// One reading of a device whose sessions can be told.
 pub struct Observation<'a> {
@@ -34,27 +48,35 @@ pub struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    /// Brings the device's sessions up to this sample and returns what is to be charged.
-    pub fn apply(&self, state: &mut DeviceState) -> Vec<Charge> {
+    /// Brings the device's sessions up to this sample.
+    pub fn apply(&self, state: &mut DeviceState) -> Outcome {
         let now = self.sample.time_us;
         let elapsed_us = state.listed_us.map(|then| (self.sample.monotonic_us - then).max(0));
+        let known = state.sessions.len();
         let integrated = match &self.device.activity {
             Activity::Entries { entries, .. } => Some(utilization::integrate(state.cursor, entries, now)),
             Activity::Unsupported | Activity::Failed => None,
         };
         self.list(state, elapsed_us);
         let ended = self.end_missing(state);
-        self.attribute(state);
-        match &integrated {
+        let unobserved_seconds = match &integrated {
             Some(done) => {
-                self.credit(state, done);
-                Counter::add(&mut state.unobserved, done.unobserved_us as f64 / 1e6, now);
+                self.credit(state, done, elapsed_us);
                 state.cursor = Some(done.next);
+                done.unobserved_us as f64 / 1e6
             }
             None => self.credit_device_figure(state, ended, elapsed_us),
+        };
+        self.account(state);
+        energy::share(self.device, self.sample, state);
+        self.attribute(state);
+        if self.has_stray(state) {
+            state.stray_us = Some(now);
         }
-        self.account_unseen(state);
-        state.label = self.device.facts.label;
+        let facts = &self.device.facts;
+        state.label = facts.label;
+        state.mig_profile.clone_from(&facts.mig_profile);
+        state.compute_fraction = facts.compute_fraction;
         state.listed_us = Some(self.sample.monotonic_us);
         state.present_us = now;
         let servers = || state.sessions.values().filter(|session| session.is_live() && session.is_mps());
@@ -62,25 +84,13 @@ impl Observation<'_> {
         let hidden = !self.device.mps && servers().any(|server| server.attribution.user.is_none());
         state.mps = self.device.mps || servers().next().is_some();
         state.hidden_clients = hidden;
-        self.charges(state)
-    }
-
-    /// Adds each session's use to its counters.
-    fn charges(&self, state: &mut DeviceState) -> Vec<Charge> {
-        let now = self.sample.time_us;
-        let charge = |session: &mut Session| {
-            let used = std::mem::take(&mut session.used);
+        for session in state.sessions.values_mut() {
             session.busy_us = [0.0; 4];
-            if let Some(seconds) = used.sm_seconds {
-                Counter::add(&mut session.sm_seconds, seconds, now);
-            }
-            if let Some(byte_seconds) = used.memory_byte_seconds {
-                Counter::add(&mut session.memory_byte_seconds, byte_seconds, now);
-            }
-            (session.attribution.clone(), used)
-        };
-        let spent = state.sessions.values_mut().filter(|session| session.used != Used::default());
-        spent.map(charge).collect()
+            session.pending.add(&std::mem::take(&mut session.used));
+        }
+        let started = (state.sessions.len() - known) as u32;
+        let ended = state.sessions.values().any(|session| session.ended_us == Some(now));
+        Outcome { unobserved_seconds, started, ended }
     }
 
     fn key(&self, pid: u32, process: &Process) -> ProcessKey {
@@ -101,29 +111,41 @@ impl Observation<'_> {
                 .entry(key)
                 .and_modify(|session| resume(session, process))
                 .or_insert_with(|| self.begin(&key, process));
-            let byte_seconds = match (session.memory_bytes, listed.memory_bytes, elapsed_us) {
+            let bridged = elapsed_us.unwrap_or(0).min(MAX_GAP_US) as f64 / 1e6;
+            let (byte_seconds, seconds) = if session.first_seen_us < now {
                 // The mean of both ends, for the time between two readings of the lists.
-                (Some(before), Some(after), Some(elapsed)) if session.first_seen_us < now => {
-                    let bridged = elapsed.min(MAX_GAP_US) as f64 / 1e6;
-                    Some(f64::midpoint(before as f64, after as f64) * bridged)
-                }
-                (_, Some(_), _) => Some(0.0),
-                _ => None,
+                let ends = session.memory_bytes.zip(listed.memory_bytes);
+                let mean = ends.map(|(before, after)| f64::midpoint(before as f64, after as f64));
+                (mean.map(|mean| mean * bridged), bridged)
+            } else {
+                let lived = session.process_start_us.map_or(0.0, |start| (now - start) as f64 / 1e6);
+                // A process that is older than the last reading came to the device at some time since.
+                (listed.memory_bytes.map(|_| 0.0), if lived < bridged { lived.max(0.0) } else { 0.0 })
             };
             session.memory_bytes = listed.memory_bytes;
+            session.memory_peak_bytes = session.memory_peak_bytes.max(listed.memory_bytes);
             session.last_seen_us = now;
             session.shares = None;
             session.device_share = None;
             session.busy_us = [0.0; 4];
-            session.used = Used { sm_seconds: None, memory_byte_seconds: byte_seconds };
+            session.used = Used {
+                memory_byte_seconds: byte_seconds.or(listed.memory_bytes.map(|_| 0.0)),
+                session_seconds: seconds,
+                ..Used::default()
+            };
         }
     }
 
-    fn begin(&self, key: &ProcessKey, process: &Process) -> Session {
-        let start = self.sample.boot_us.zip(key.start_ticks).map(|(boot, ticks)| {
+    /// When a process started, Unix microseconds.
+    fn start_of(&self, ticks: Option<u64>) -> Option<i64> {
+        self.sample.boot_us.zip(ticks).map(|(boot, ticks)| {
             let hz = u128::from(self.sample.ticks_per_second.max(1));
             boot.saturating_add((u128::from(ticks) * 1_000_000 / hz) as i64)
-        });
+        })
+    }
+
+    fn begin(&self, key: &ProcessKey, process: &Process) -> Session {
+        let start = self.start_of(key.start_ticks);
         let new = Session::new(Attribution::open(), start, self.sample.time_us);
         // What is known of a process is the same on every device.
         if process.cgroup.is_none()
@@ -137,13 +159,16 @@ impl Observation<'_> {
         Session { command: process.command.clone(), uid: process.uid, place, ..new }
     }
 
-    /// Finds out whose the sessions are that may be known better by now.
+    /// Finds out whose the sessions are that may be known better by now: those that ended too, until they are counted.
     fn attribute(&self, state: &mut DeviceState) {
-        if !state.sessions.values().any(|session| session.is_live() && session.attribution.open) {
+        let open = |session: &Session| session.attribution.open && (session.is_live() || !session.settled);
+        if !state.sessions.values().any(open) {
             return;
         }
         let holder = self.holder(state);
-        for session in state.sessions.values_mut().filter(|s| s.is_live() && s.attribution.open) {
+        for session in state.sessions.values_mut().filter(|session| open(session)) {
+            // Who holds the device now says nothing of who was on it before.
+            let holder = if session.is_live() { holder } else { Holder::None };
             let known = Known {
                 place: session.place.as_ref(),
                 uid: session.uid,
@@ -173,50 +198,14 @@ impl Observation<'_> {
         }
     }
 
-    /// Sessions that came and went between two readings of the lists: accounting mode has them.
-    ///
-    /// What began before the last reading was listed there; at a first reading the past is nobody's.
-    fn account_unseen(&self, state: &mut DeviceState) {
-        let Some(accounting) = &self.device.accounting else { return };
-        let (now, told) = (self.sample.time_us, std::mem::take(&mut state.accounted));
-        state.accounted = told.into_iter().filter(|pid| accounting.pids.contains(pid)).collect();
-        state.accounted.extend(accounting.ended.iter().map(|record| record.pid));
-        let Some(listed) = state.listed_us else { return };
-        let since = now - (self.sample.monotonic_us - listed);
-        let listed_now = |pid: u32| self.listed.iter().any(|process| process.pid == pid);
-        for record in accounting.ended.iter().filter(|record| record.start_us > since) {
-            // One that ended while the driver was read is in the lists still.
-            if listed_now(record.pid) {
-                continue;
-            }
-            let end = record.start_us.saturating_add(record.duration_us).min(now);
-            let key = self.key_of_record(record);
-            let seconds =
-                record.sm.map(|sm| f64::from(sm) / 100.0 * (end - record.start_us).max(0) as f64 / 1e6);
-            let mut session =
-                Session::new(Attribution::unknown("ended_unseen"), Some(record.start_us), record.start_us);
-            session.last_seen_us = end;
-            session.ended_us = Some(now);
-            session.used.sm_seconds = seconds;
-            state.stray_us = Some(now);
-            state.sessions.insert(key, session);
-        }
-    }
-
-    /// The driver names no start in ticks; its own start tells records of one pid apart.
-    fn key_of_record(&self, record: &AccountingRecord) -> ProcessKey {
-        let hz = i128::from(self.sample.ticks_per_second);
-        let since_boot = self.sample.boot_us.map(|boot| i128::from(record.start_us - boot));
-        let start_ticks = since_boot.and_then(|us| u64::try_from(us * hz / 1_000_000).ok());
-        self.key(record.pid, &Process { start_ticks, ..Process::default() })
-    }
-
     /// Ends what is no longer listed; says whether anything ended.
     fn end_missing(&self, state: &mut DeviceState) -> bool {
         let now = self.sample.time_us;
         let mut any = false;
-        for session in state.sessions.values_mut().filter(|s| s.is_live() && s.last_seen_us != now) {
+        let missing = |session: &Session| session.is_live() && session.last_seen_us != now;
+        for (key, session) in state.sessions.iter_mut().filter(|(_, session)| missing(session)) {
             session.ended_us = Some(now);
+            session.end = self.how_ended(key);
             session.shares = None;
             session.device_share = None;
             session.busy_us = [0.0; 4];
@@ -226,20 +215,43 @@ impl Observation<'_> {
         any
     }
 
+    /// What became of a process that is no longer on the device.
+    fn how_ended(&self, key: &ProcessKey) -> Option<End> {
+        let start = key.start_ticks?;
+        if self.processes.get(&key.pid).is_some_and(|process| process.start_ticks == Some(start)) {
+            return Some(End::Released);
+        }
+        let past = self.sample.past.get(&key.pid).into_iter().flatten();
+        let seen = past.rev().find(|past| past.process.start_ticks == Some(start));
+        Some(End::Exited(seen.and_then(|past| past.wait_status)))
+    }
+
     /// Gives each slice to its session and works out the shares over the window.
-    fn credit(&self, state: &mut DeviceState, done: &Integrated) {
+    fn credit(&self, state: &mut DeviceState, done: &Integrated, elapsed_us: Option<i64>) {
         // The answer can reach back over readings that failed, to sessions that were found to be over then.
         let since = done.window.map_or(self.sample.time_us, |(from, _)| from);
         for process in done.processes() {
             let mut known = candidates(state, process.pid, since);
-            if known.is_empty() && process.slices().any(|slice| slice.is_busy()) {
-                state.stray_us = Some(self.sample.time_us);
-                continue;
+            let rest = spend(&mut known, process.slices());
+            if !rest.is_empty() {
+                self.unlisted(state, process.pid, &rest);
             }
-            spend(&mut known, process.slices());
         }
+        let listed_before = self.sample.time_us - elapsed_us.unwrap_or(0);
         for session in state.sessions.values_mut().filter(|session| was_there(session, since)) {
             session.used.sm_seconds = Some(session.busy_us[0] / 1e6);
+            if session.ended_us == Some(self.sample.time_us) {
+                // It was there at least until it last worked.
+                let longer = session.last_active_us.unwrap_or(0) - session.last_seen_us.max(listed_before);
+                if longer > 0 {
+                    session.used.session_seconds += longer as f64 / 1e6;
+                    session.last_seen_us += longer;
+                }
+            }
+            if done.window.is_some() {
+                let owed = std::mem::take(&mut session.owed_seconds);
+                session.used.measured_seconds = session.used.session_seconds + owed;
+            }
             if let (Some((from, to)), true) = (done.window, session.is_live()) {
                 let existed_us = to - from.max(session.process_start_us.unwrap_or(from));
                 session.shares =
@@ -249,17 +261,18 @@ impl Observation<'_> {
     }
 
     /// Where the driver does not say who used the device: its own figure is that of its only process.
-    fn credit_device_figure(&self, state: &mut DeviceState, ended: bool, elapsed_us: Option<i64>) {
+    /// Returns the seconds that nobody could measure.
+    fn credit_device_figure(&self, state: &mut DeviceState, ended: bool, elapsed_us: Option<i64>) -> f64 {
         if self.device.activity == Activity::Failed {
             // The next good answer covers this time.
-            return;
+            for session in state.sessions.values_mut() {
+                session.owed_seconds += session.used.session_seconds;
+            }
+            return 0.0;
         }
         let now = self.sample.time_us;
         let figure = self.device.utilization.filter(|u| u.attributable && self.listed.len() <= 1 && !ended);
         let measured_us = figure.and_then(|u| u.measured_us).unwrap_or(0);
-        if let (Some(elapsed), true) = (elapsed_us, measured_us < elapsed_us.unwrap_or(0)) {
-            Counter::add(&mut state.unobserved, (elapsed - measured_us) as f64 / 1e6, now);
-        }
         let alone = state.sessions.values_mut().find(|session| session.is_live());
         if let (Some(figure), Some(session)) = (figure, alone) {
             session.device_share = Some(figure.ratio);
@@ -268,13 +281,18 @@ impl Observation<'_> {
             }
             // A figure over a time that nobody states adds no seconds: that is not 0 seconds.
             session.used.sm_seconds = figure.measured_us.map(|us| figure.ratio * us as f64 / 1e6);
+            session.used.measured_seconds = session.used.session_seconds.min(measured_us as f64 / 1e6);
         }
+        (elapsed_us.unwrap_or(0) - measured_us).max(0) as f64 / 1e6
     }
 }
 
 /// It is on the device (still, or again); what could not be read of it before may be known now.
 fn resume(session: &mut Session, process: &Process) {
-    session.ended_us = None;
+    if session.ended_us.take().is_some() {
+        session.end = None;
+        session.ledgered = false;
+    }
     if session.place.is_none()
         && let Some(cgroup) = &process.cgroup
     {
@@ -304,21 +322,29 @@ fn candidates(state: &mut DeviceState, pid: u32, since_us: i64) -> Vec<&mut Sess
     found
 }
 
-/// Gives each slice to the youngest session that was there in its middle, and not known to be over by then.
+/// Gives each slice to the youngest session that was there in its middle, and not known to be over by then; returns the
+/// busy ones of which no session is known.
 ///
 /// Of a pid that was used again by a process that nobody listed, between the last look at a session and the look
 /// that found it over, the driver's entries cannot be told apart: they go to that session.
-fn spend(candidates: &mut [&mut Session], slices: impl Iterator<Item = Slice>) {
+fn spend(candidates: &mut [&mut Session], slices: impl Iterator<Item = Slice>) -> Vec<Slice> {
+    let mut rest = Vec::new();
     for slice in slices {
         // A single value speaks of the process that is there now.
         let at = if slice.exact { i64::midpoint(slice.from_us, slice.to_us) } else { slice.to_us };
-        let there = |session: &&mut Session| {
-            session.process_start_us.is_none_or(|start| start <= at) && was_there(session, at)
+        let there = |session: &&mut Session, slack: i64| {
+            session.process_start_us.is_none_or(|start| start <= at + slack) && was_there(session, at)
         };
-        if let Some(youngest) = candidates.iter().rposition(there) {
-            spend_one(candidates[youngest], &slice);
+        // A process's first slice can begin before it does, and its start may be known to the second only.
+        let found = candidates.iter().rposition(|session| there(session, 0));
+        let found = found.or_else(|| candidates.iter().position(|session| there(session, START_SLACK_US)));
+        match found {
+            Some(index) => spend_one(candidates[index], &slice),
+            None if slice.is_busy() => rest.push(slice),
+            None => {}
         }
     }
+    rest
 }
 
 fn spend_one(session: &mut Session, slice: &Slice) {

@@ -17,6 +17,9 @@ const MAX_PERIOD_US: i64 = 1_500_000;
 /// How far ahead of our clock a driver's stamp may be.
 const CLOCK_SLACK_US: i64 = 1_000_000;
 
+/// Entries ahead of our clock by less than this may soon be taken for entries of now.
+const NEAR_US: i64 = 15_000_000;
+
 /// What is kept of a device between two readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
@@ -28,6 +31,32 @@ pub struct Cursor {
     pub many: bool,
     /// Period of its ring, where known.
     pub period_us: Option<i64>,
+    /// The wall clock was set since, and the ring may have entries with stamps of the old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<ClockSet>,
+}
+
+/// The wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSet {
+    /// By how much, microseconds.
+    pub by_us: i64,
+    /// The newest stamp that was read before, by the old clock: older entries are counted.
+    pub until_us: i64,
+    /// Whether a reading was made since.
+    pub read: bool,
+}
+
+impl Cursor {
+    /// The wall clock was set by so much.
+    pub(crate) fn clock_set(&mut self, by_us: i64) {
+        if self.many {
+            // A clock that is set twice within a ring is not followed: the second counts, the rest cannot be told.
+            self.set = Some(ClockSet { by_us, until_us: self.stamp_us, read: false });
+        }
+        self.stamp_us = (self.stamp_us + by_us).max(0);
+        self.covered_us = (self.covered_us + by_us).max(0);
+    }
 }
 
 /// Use of one process over one stretch of time, as shares 0 to 1 of the whole stretch.
@@ -82,6 +111,13 @@ pub struct ProcessUse<'a> {
 pub fn integrate(previous: Option<Cursor>, entries: &[ActivityEntry], now_us: i64) -> Integrated {
     // A wall clock that was set back makes the old stamps useless: begin anew.
     let previous = previous.filter(|p| p.covered_us <= now_us + CLOCK_SLACK_US);
+    if let Some((cursor, set)) = previous.and_then(|p| Some((p, p.set?))) {
+        return after_clock_set(cursor, set, entries, now_us);
+    }
+    integrate_by_one_clock(previous, entries, now_us)
+}
+
+fn integrate_by_one_clock(previous: Option<Cursor>, entries: &[ActivityEntry], now_us: i64) -> Integrated {
     let since = previous.map_or(0, |p| p.stamp_us);
     let groups = Groups::new(entries, since, now_us);
     let many = previous.is_some_and(|p| p.many) || groups.iter().any(|(_, list)| list.len() > 1);
@@ -94,10 +130,65 @@ pub fn integrate(previous: Option<Cursor>, entries: &[ActivityEntry], now_us: i6
     };
     let covered_us = covered_us.max(previous.map_or(i64::MIN, |p| p.covered_us));
     let stamp_us = if many { newest.unwrap_or(since).max(since) } else { covered_us };
-    let next = Cursor { stamp_us, covered_us, many, period_us };
+    let next = Cursor { stamp_us, covered_us, many, period_us, set: None };
     let window = previous.map(|p| (p.covered_us.max(covered_us - MAX_GAP_US), covered_us));
     let unobserved_us = previous.zip(window).map_or(0, |(p, (from, _))| from - p.covered_us);
     Integrated { window, unobserved_us, next, groups, now_us }
+}
+
+/// An answer in which stamps can be of the clock of before it was set.
+///
+/// The first reading still asked by the old clock: what it has from between the last reading and the change gets the
+/// stamps of the new one. Set back, it has nothing since the change, which the next reading has; and that has
+/// everything of before again, with stamps that lie ahead. While those are far ahead they are no matter; when they come
+/// near, old and new cannot be told apart, and the time is unobserved.
+fn after_clock_set(cursor: Cursor, set: ClockSet, entries: &[ActivityEntry], now_us: i64) -> Integrated {
+    let passed_us = now_us - cursor.covered_us;
+    let last_old_us = set.until_us + passed_us + CLOCK_SLACK_US;
+    let plain = Cursor { set: None, ..cursor };
+    if !set.read {
+        let read = ClockSet { read: true, until_us: set.until_us + passed_us, ..set };
+        if set.by_us.abs() <= passed_us + 2 * CLOCK_SLACK_US {
+            return unreadable(Cursor { set: Some(read), ..cursor }, now_us);
+        }
+        let renewed = |entry: &ActivityEntry| {
+            let by_us = if entry.time_us <= last_old_us { set.by_us } else { 0 };
+            ActivityEntry { time_us: entry.time_us + by_us, ..*entry }
+        };
+        let entries: Vec<_> = entries.iter().map(renewed).collect();
+        let mut done = integrate_by_one_clock(Some(plain), &entries, now_us);
+        if set.by_us < 0 {
+            // What came since the change is in the next answer.
+            let newest = done.groups.entries.iter().map(|e| e.time_us).max().unwrap_or(cursor.covered_us);
+            done.next.covered_us = newest.max(cursor.covered_us);
+            done.next.stamp_us = done.next.covered_us;
+            done.window = done.window.map(|(from, _)| (from, done.next.covered_us));
+            done.next.set = Some(read);
+        }
+        return done;
+    }
+    let ahead = entries.iter().map(|e| e.time_us).filter(|at| *at > now_us + CLOCK_SLACK_US).min();
+    let near = ahead.is_some_and(|at| at - now_us < NEAR_US);
+    // Within the slack they no longer show as ahead.
+    let last = (0..=CLOCK_SLACK_US).contains(&(set.until_us - now_us));
+    if (near && now_us <= set.until_us) || last {
+        return unreadable(cursor, now_us);
+    }
+    let mut done = integrate_by_one_clock(Some(plain), entries, now_us);
+    done.next.set = ahead.map(|_| set);
+    done
+}
+
+/// An answer of which nothing can be said.
+fn unreadable(cursor: Cursor, now_us: i64) -> Integrated {
+    let covered_us = now_us.max(cursor.covered_us);
+    Integrated {
+        window: None,
+        unobserved_us: covered_us - cursor.covered_us,
+        next: Cursor { stamp_us: covered_us, covered_us, ..cursor },
+        groups: Groups { entries: Vec::new(), ends: Vec::new() },
+        now_us,
+    }
 }
 
 impl Integrated {
@@ -303,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_begins_anew() {
-        let cursor = Cursor { stamp_us: T0, covered_us: T0, many: true, period_us: Some(S) };
+        let cursor = Cursor { stamp_us: T0, covered_us: T0, many: true, period_us: Some(S), set: None };
         let done = integrate(Some(cursor), &[entry(7, T0 - 3600 * S, 50)], T0 - 3600 * S);
         assert_eq!(done.window, None);
         assert!(done.next.covered_us <= T0 - 3600 * S);
@@ -340,7 +431,7 @@ mod tests {
                 many in any::<bool>(),
             ) {
                 let entries: Vec<_> = entries.into_iter().map(|(pid, at, sm)| entry(pid, T0 + at, sm)).collect();
-                let cursor = Cursor { stamp_us: T0, covered_us: T0, many, period_us: many.then_some(S / 5) };
+                let cursor = Cursor { stamp_us: T0, covered_us: T0, many, period_us: many.then_some(S / 5), set: None };
                 let done = integrate(Some(cursor), &entries, T0 + gap);
                 prop_assert!(done.next.covered_us >= T0 && done.next.stamp_us >= T0);
                 for slice in &slices(&done) {

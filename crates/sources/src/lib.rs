@@ -10,6 +10,7 @@ pub mod kubernetes;
 pub mod nvml;
 pub mod pods;
 pub mod proc;
+pub mod process_events;
 mod socket;
 pub mod users;
 

@@ -122,18 +122,19 @@ pub(crate) fn cause<'a, E: std::error::Error + 'static>(
     None
 }
 
-/// UIDs of the pods that new processes of the sample run in.
+/// UIDs of the pods that new processes of the sample run or ran in.
 pub(crate) fn uids(sample: &Sample) -> BTreeSet<Arc<str>> {
     places(sample).filter_map(|place| place.pod_uid).collect()
 }
 
-/// Whether a new process of the sample runs in a pod.
+/// Whether a new process of the sample runs or ran in a pod.
 pub(crate) fn any(sample: &Sample) -> bool {
     places(sample).any(|place| place.kind == Kind::Pod)
 }
 
 fn places(sample: &Sample) -> impl Iterator<Item = Place> {
-    let processes = sample.processes.iter().flat_map(BTreeMap::values);
+    let past = sample.past.values().flatten().map(|past| &past.process);
+    let processes = sample.processes.iter().flat_map(BTreeMap::values).chain(past);
     processes.filter_map(|process| process.cgroup.as_deref().map(Place::of))
 }
 

@@ -70,7 +70,8 @@ impl Source for Users {
     fn read(&mut self, request: &Request, sample: &mut Sample) -> Vec<SourceError> {
         // A directory is not asked for the uids of images: who runs a pod chooses them, and they name nobody.
         let with_images = !matches!(self.0, Book::System(_));
-        let processes = sample.processes.iter().flat_map(BTreeMap::values);
+        let past = sample.past.values().flatten().map(|past| &past.process);
+        let processes = sample.processes.iter().flat_map(BTreeMap::values).chain(past);
         let mut wanted = request.uids.clone();
         wanted.extend(processes.flat_map(|process| uids(process, with_images)));
         let found = match &mut self.0 {

@@ -32,13 +32,10 @@ pub(super) fn run(args: &CollectArgs) -> Result<Exit, Failure> {
     folder.save(&pipeline.state)?;
     let foreign = if to_stdout { Vec::new() } else { textfile::foreign(target) };
     for other in &foreign {
-        let name = other.display();
-        say::warn(format_args!(
-            "{name} defines metrics of the same names: node_exporter serves one of the two; remove it"
-        ));
+        say::warn(textfile::foreign_warning(other));
     }
     let foreign_textfiles = (!to_stdout).then_some(foreign.len() as u64);
-    let context = Context { version: VERSION, revision: REVISION, foreign_textfiles, age: None };
+    let context = Context { version: VERSION, revision: REVISION, foreign_textfiles, ..Context::default() };
     let format = match args.format {
         MetricFormat::Text => Format::Text,
         MetricFormat::Openmetrics => Format::OpenMetrics,

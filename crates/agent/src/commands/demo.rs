@@ -3,29 +3,25 @@
 //! The simulated driver is a library that takes its scenario from the environment, as the real one takes its
 //! devices from the kernel. So the demo prepares a folder, then runs itself anew with that environment.
 
-use crate::cli::{CommonArgs, DemoArgs};
+use crate::cli::{CommonArgs, DemoArgs, ServeArgs};
 use crate::exit::{Exit, Failure};
-use crate::outputs::{http, table};
-use crate::pipeline::Pipeline;
-use crate::settings::Settings;
+use crate::outputs::table;
+use crate::serve::settings::ServeSettings;
+use crate::serve::{Loop, Setup};
 use crate::{REVISION, VERSION, say};
 use anyhow::Context as _;
-use gpu_session_core::metrics::{Context, Format, render};
+use gpu_session_core::metrics::{Context, Format, Labels, render};
 use gpu_session_core::snapshot::Snapshot;
-use gpu_session_core::state::State;
 use gpu_session_sources::clock::Clock;
-use gpu_session_sources::kubernetes::Mode;
 use kube_sim::scenario::Playback;
 use kube_sim::{ApiServer, Cluster, Kubelet};
 use nvml_sim::proc_tree::ProcTree;
 use nvml_sim::scenario::Scenario;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 const SCENARIO: &str = include_str!("../../../../testdata/scenarios/demo.yaml");
 /// Name of the demo's folder, before its random part.
@@ -33,6 +29,8 @@ const STAGE_PREFIX: &str = "gpu-session-monitor-demo-";
 /// Its name.
 const NODE: &str = "demo-node";
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How often the node is brought in step with the clock.
+const STEP: Duration = Duration::from_millis(500);
 /// Lines of the metrics that are shown at the start.
 const HEAD_LINES: usize = 24;
 /// The scenario has begun when the demo starts, so that there is something to see.
@@ -139,6 +137,34 @@ fn play(args: &DemoArgs, stage: &Path) -> Result<Exit, Failure> {
     let epoch_us =
         std::env::var("NVML_SIM_EPOCH").ok().and_then(|s| s.parse::<i64>().ok()).unwrap_or(0) * 1_000_000;
     let mut node = Played::start(stage, &scenario, epoch_us)?;
+    node.sync(Clock::Real.now_us())?;
+    let listener = listen(args.listen)?;
+    let address = listener.local_addr()?;
+    let settings = settings(args, stage, address)?;
+    let labels = settings.common.labels.clone();
+    let (leave, left) = channel();
+    let keeper = std::thread::Builder::new().name("node".to_owned()).spawn(move || keep(&mut node, &left))?;
+    let mut samples = 0;
+    // How much of a GPU is used shows between two samples.
+    let observe = Box::new(move |snapshot: &Snapshot| {
+        samples += 1;
+        if snapshot.driver_version.is_none() && samples < 3 {
+            return Some(Exit::Failed);
+        }
+        let shown = if samples == 2 { super::print(&welcome(snapshot, &labels, address)) } else { Ok(()) };
+        shown.err().map(|failure| failure.exit)
+    });
+    let end_after = args.seconds.map(Duration::from_secs);
+    let listener = Some(listener);
+    let exit = Loop::open(Setup { settings, listener, reload: None, end_after, observe })?.run();
+    // The node must not be laid out anew while its folder is removed.
+    drop(leave);
+    let _ = keeper.join();
+    Ok(exit)
+}
+
+/// Those of `serve`, on the demo's node and whatever this machine's file and environment say.
+fn settings(args: &DemoArgs, stage: &Path, address: SocketAddr) -> Result<ServeSettings, Failure> {
     let common = CommonArgs {
         nvml_library: args.nvml_library.clone(),
         proc_root: Some(stage.join("proc")),
@@ -149,93 +175,41 @@ fn play(args: &DemoArgs, stage: &Path) -> Result<Exit, Failure> {
         node: Some(NODE.to_owned()),
         ..CommonArgs::default()
     };
-    let settings = Settings::resolve(&common)?;
-    let mut pipeline = Pipeline::live(&settings, State::default(), Mode::Watch)?;
-    node.sync(settings.clock.now_us())?;
-    let first = pipeline.sample_over(settings.window, true);
-    say::health(&first);
-    if first.driver.is_none() {
-        return Ok(Exit::Failed);
-    }
-    // From the first sample on counters have their value: nobody scrapes a demo with increase() yet.
-    let snapshot = Arc::new(pipeline.snapshot(&first, i64::MAX));
-    let (sender, receiver) = watch::channel(Arc::clone(&snapshot));
-    let shared = http::Shared {
-        snapshot: receiver,
-        labels: settings.labels.clone(),
-        clock: settings.clock.clone(),
-        stale_after_us: 5 * 1_000_000 * INTERVAL.as_secs().cast_signed(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = listen(args.listen).await?;
-        super::print(&welcome(&snapshot, &settings, listener.local_addr()?))?;
-        std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
-            keep_sampling(&settings, &mut pipeline, &mut node, &sender);
-        })?;
-        let end = end(args.seconds);
-        axum::serve(listener, http::router(shared)).with_graceful_shutdown(end).await?;
-        Ok::<(), Failure>(())
+    let listen = Some(address.to_string());
+    let settings = ServeSettings::resolve(&ServeArgs {
+        common,
+        listen,
+        interval: Some(INTERVAL),
+        ..ServeArgs::default()
     })?;
-    Ok(Exit::Ok)
+    // Counters have their value at once: nobody scrapes a demo with increase() yet.
+    Ok(ServeSettings { scrape_interval: Duration::ZERO, textfile: None, ledger: None, ..settings })
 }
 
-fn keep_sampling(
-    settings: &Settings,
-    pipeline: &mut Pipeline,
-    node: &mut Played,
-    snapshots: &watch::Sender<Arc<Snapshot>>,
-) {
-    while !snapshots.is_closed() {
-        settings.clock.sleep(INTERVAL);
-        if let Err(e) = node.sync(settings.clock.now_us()) {
-            // At the end the folder goes before the thread does.
-            if !snapshots.is_closed() {
-                say::warn(format_args!("the demo's /proc: {e}"));
-            }
+/// Keeps the node in step with the clock until it is told to leave.
+fn keep(node: &mut Played, left: &Receiver<()>) {
+    while left.recv_timeout(STEP) == Err(RecvTimeoutError::Timeout) {
+        if let Err(e) = node.sync(Clock::Real.now_us()) {
+            say::warn(format_args!("the demo's /proc: {e}"));
             return;
         }
-        let sample = pipeline.sample();
-        say::health(&sample);
-        snapshots.send_replace(Arc::new(pipeline.snapshot(&sample, i64::MAX)));
     }
 }
 
 /// The address asked for, or any free port of it.
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(listener),
-        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
-            Ok(TcpListener::bind(SocketAddr::new(address.ip(), 0)).await?)
-        }
-        Err(e) => Err(e).with_context(|| format!("--listen {address}")),
-    }
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).or_else(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => TcpListener::bind(SocketAddr::new(address.ip(), 0)),
+        _ => Err(e),
+    });
+    let listener = listener.with_context(|| format!("--listen {address}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
-async fn end(seconds: Option<u64>) {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
-    let terminated = async {
-        match &mut terminate {
-            Some(signal) => drop(signal.recv().await),
-            None => std::future::pending().await,
-        }
-    };
-    let over = async {
-        match seconds {
-            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-        () = over => {}
-    }
-}
-
-fn welcome(snapshot: &Snapshot, settings: &Settings, address: SocketAddr) -> String {
+fn welcome(snapshot: &Snapshot, labels: &Labels, address: SocketAddr) -> String {
     let context = Context { version: VERSION, revision: REVISION, ..Context::default() };
-    let metrics = render(snapshot, context, &settings.labels, Format::Text);
+    let metrics = render(snapshot, context, labels, Format::Text);
     let head: Vec<&str> =
         metrics.lines().filter(|line| !line.starts_with("# HELP")).take(HEAD_LINES).collect();
     format!(

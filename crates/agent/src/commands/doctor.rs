@@ -29,6 +29,7 @@ pub(super) fn run(args: &CommonArgs) -> Result<Exit, Failure> {
         let name = match &*source.source {
             "nvml" => "driver",
             "proc" => "processes",
+            "process_events" => "process events",
             "kubelet" => "kubelet",
             "kubernetes" => "Kubernetes API",
             "cri" => "CRI",
@@ -81,6 +82,7 @@ fn summary(name: &str, sample: &Sample, settings: &Settings) -> String {
             format!("{} answers, driver {version}", settings.nvml_library.display())
         }
         "processes" => format!("{} is the host's", settings.proc_root.display()),
+        "process events" => "the kernel tells of every exec and exit".to_owned(),
         "kubelet" => kubelet(sample),
         "Kubernetes API" | "CRI" => pods(name, sample, settings),
         "DCGM exporter" => settings.dcgm_url.as_ref().map_or_else(String::new, |url| {

@@ -7,6 +7,8 @@ mod doctor;
 mod ps;
 mod record;
 mod replay;
+mod report;
+mod serve;
 
 use crate::cli::{Cli, Command};
 use crate::exit::{Exit, Failure};
@@ -19,10 +21,12 @@ use std::io::Write as _;
 pub fn run(cli: &Cli) -> Exit {
     let result = match &cli.command {
         Command::Collect(args) => collect::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Ps(args) => ps::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Record(args) => record::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Report(args) => report::run(args),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args),
         #[cfg(not(feature = "demo"))]

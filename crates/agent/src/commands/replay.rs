@@ -10,6 +10,7 @@ use gpu_session_core::json;
 use gpu_session_core::metrics::{Context, Format, render};
 use gpu_session_core::state::State;
 use gpu_session_sources::capture::Capture;
+use std::sync::Arc;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let settings = Settings::resolve(&args.common)?;
@@ -18,13 +19,14 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let mut state = State::default();
     for sample in &capture.samples {
         monitor.step(&mut state, sample);
+        monitor.settle(&mut state);
     }
     let Some(last) = capture.samples.last() else {
         return Err(anyhow::anyhow!("{}: it holds no sample", args.capture.display()).into());
     };
     say::health(last);
     // As after the run that took the last sample: what came to be before it has its value.
-    let snapshot = monitor.snapshot(&state, last, last.time_us);
+    let snapshot = monitor.snapshot(&state, last, last.time_us, &Arc::new(state.counters()));
     // A capture has no version of its own: what it becomes does not depend on who replays it.
     let metrics = |format| render(&snapshot, Context::default(), &settings.labels, format);
     super::print(&match args.format {

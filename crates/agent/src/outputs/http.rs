@@ -1,27 +1,112 @@
 //! HTTP: `/metrics` of the last snapshot. A request never takes a sample.
 
+use crate::{REVISION, VERSION};
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use gpu_session_core::metrics::{Context, Format, Labels, render};
-use gpu_session_core::snapshot::Snapshot;
+use gpu_session_core::metrics::{Context, Format, Labels, render_only, table};
+use gpu_session_core::snapshot::{CounterView, Snapshot};
 use gpu_session_sources::clock::Clock;
-use std::sync::Arc;
+use http_body::{Frame, SizeHint};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context as Task, Poll};
 use tokio::sync::watch;
 
-/// What requests are answered from.
+const END_OF_OPENMETRICS: &str = "# EOF\n";
+
+/// What requests are answered from. Further routes take it too.
 #[derive(Clone)]
 pub struct Shared {
     /// The last snapshot.
-    pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// Labels of every series.
-    pub labels: Labels,
+    pub published: watch::Receiver<Arc<Published>>,
     /// The clock, for the snapshot's age.
     pub clock: Clock,
-    /// A snapshot older than this is stale, microseconds.
-    pub stale_after_us: i64,
+}
+
+/// A snapshot, and when it was taken.
+#[derive(Clone)]
+pub struct Reading {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// By the clock that is never set, microseconds; `None` before the first sample.
+    pub taken_us: Option<i64>,
+}
+
+impl Reading {
+    /// What there is before the first sample: the counters of the run before.
+    pub fn before_the_first(counters: Arc<CounterView>) -> Self {
+        Self { snapshot: Arc::new(Snapshot { counters, ..Snapshot::default() }), taken_us: None }
+    }
+}
+
+/// A snapshot as it is answered. What is the same in all answers is rendered when it is first asked for, and shared.
+pub struct Published {
+    /// The snapshot.
+    pub reading: Reading,
+    labels: Labels,
+    reload: Option<(bool, f64)>,
+    stale_after_us: i64,
+    text: OnceLock<Bytes>,
+    open_metrics: OnceLock<Bytes>,
+}
+
+impl Published {
+    /// `reload` is of [`Context::reload`]; older than `stale_after_us` the snapshot is stale.
+    pub fn new(reading: Reading, labels: Labels, reload: Option<(bool, f64)>, stale_after_us: i64) -> Self {
+        let (text, open_metrics) = (OnceLock::new(), OnceLock::new());
+        Self { reading, labels, reload, stale_after_us, text, open_metrics }
+    }
+
+    /// Everything but the age.
+    fn body(&self, format: Format) -> Bytes {
+        let slot = match format {
+            Format::Text => &self.text,
+            Format::OpenMetrics => &self.open_metrics,
+        };
+        let render = || {
+            let context =
+                Context { version: VERSION, revision: REVISION, reload: self.reload, ..Context::default() };
+            // Before the first sample nothing is known of devices, and counters of before could be of other ones.
+            let all = self.reading.taken_us.is_some();
+            let snapshot = &self.reading.snapshot;
+            let text = render_only(snapshot, context, &self.labels, format, |metric| {
+                all || metric.section == table::COLLECTOR
+            });
+            Bytes::from(without_end(text))
+        };
+        slot.get_or_init(render).clone()
+    }
+
+    /// The metrics of the age, and the end.
+    fn tail(&self, now_us: i64, format: Format) -> Bytes {
+        let Some(taken_us) = self.reading.taken_us else { return end(String::new(), format) };
+        let age_us = (now_us - taken_us).max(0);
+        let context =
+            Context { age: Some((age_us as f64 / 1e6, age_us > self.stale_after_us)), ..Context::default() };
+        let text = render_only(&Snapshot::default(), context, &self.labels, format, |metric| {
+            table::AGE.contains(&metric.name)
+        });
+        end(without_end(text), format)
+    }
+}
+
+fn without_end(mut text: String) -> String {
+    if let Some(rest) = text.strip_suffix(END_OF_OPENMETRICS) {
+        text.truncate(rest.len());
+    }
+    text
+}
+
+fn end(mut text: String, format: Format) -> Bytes {
+    if format == Format::OpenMetrics {
+        text.push_str(END_OF_OPENMETRICS);
+    }
+    text.into()
 }
 
 /// The routes.
@@ -34,19 +119,38 @@ async fn index() -> impl IntoResponse {
 }
 
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
-    let snapshot = Arc::clone(&shared.snapshot.borrow());
-    let age_us = (shared.clock.now_us() - snapshot.time_us).max(0);
-    let context = Context {
-        version: crate::VERSION,
-        revision: crate::REVISION,
-        age: Some((age_us as f64 / 1e6, age_us > shared.stale_after_us)),
-        ..Context::default()
-    };
+    let published = Arc::clone(&shared.published.borrow());
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
     let (format, content_type) = if accept.contains("application/openmetrics-text") {
         (Format::OpenMetrics, "application/openmetrics-text; version=1.0.0; charset=utf-8")
     } else {
         (Format::Text, "text/plain; version=0.0.4; charset=utf-8")
     };
-    ([(header::CONTENT_TYPE, content_type)], render(&snapshot, context, &shared.labels, format))
+    let tail = published.tail(shared.clock.monotonic_us(), format);
+    let parts = Parts([Some(published.body(format)), Some(tail)]);
+    ([(header::CONTENT_TYPE, content_type)], Body::new(parts))
+}
+
+/// A body of two parts, so that the large one need not be copied for each request.
+struct Parts([Option<Bytes>; 2]);
+
+impl http_body::Body for Parts {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.0.iter_mut().find_map(Option::take);
+        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().flatten().map(|bytes| bytes.len() as u64).sum())
+    }
 }

@@ -5,7 +5,7 @@ use gpu_session_core::snapshot::{DeviceView, SessionView, Snapshot};
 use std::sync::Arc;
 
 /// What is not known.
-const UNKNOWN: &str = "-";
+pub(crate) const UNKNOWN: &str = "-";
 
 /// Devices, then sessions; fits the terminal, and is plain text elsewhere.
 pub fn snapshot(snapshot: &Snapshot) -> String {
@@ -70,7 +70,8 @@ fn place(view: &SessionView) -> String {
     }
 }
 
-fn table(header: &[&str]) -> Table {
+/// An empty table with this header.
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
@@ -78,7 +79,7 @@ fn table(header: &[&str]) -> Table {
 }
 
 /// Columns that are not there are left alone.
-fn align_right(table: &mut Table, columns: &[usize]) {
+pub(crate) fn align_right(table: &mut Table, columns: &[usize]) {
     for index in columns {
         if let Some(column) = table.column_mut(*index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -124,7 +125,8 @@ fn text(slot: &Option<Arc<str>>) -> String {
     slot.as_deref().unwrap_or(UNKNOWN).to_owned()
 }
 
-fn shown(value: Option<impl ToString>) -> String {
+/// The value, or that it is not known.
+pub(crate) fn shown(value: Option<impl ToString>) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::files;
 use anyhow::Context as _;
-use gpu_session_core::metrics::TABLE;
+use gpu_session_core::metrics::{Metric, TABLE};
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,8 @@ pub fn write(textfile: &Path, text: &str) -> anyhow::Result<()> {
 /// Other `.prom` files in the folder that define metrics of our names: node_exporter would serve one of the
 /// two and say nothing.
 pub fn foreign(textfile: &Path) -> Vec<PathBuf> {
-    let names: BTreeSet<&[u8]> = TABLE.iter().map(|metric| metric.name.as_bytes()).collect();
+    let names: BTreeSet<Vec<u8>> =
+        TABLE.iter().flat_map(Metric::series_names).map(String::into_bytes).collect();
     let Ok(entries) = std::fs::read_dir(folder(textfile)) else { return Vec::new() };
     let mut found: Vec<PathBuf> = entries
         .flatten()
@@ -45,11 +46,19 @@ pub fn foreign(textfile: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What is said of such a file.
+pub fn foreign_warning(other: &Path) -> String {
+    format!(
+        "{} defines metrics of the same names: node_exporter serves one of the two; remove it",
+        other.display()
+    )
+}
+
 fn folder(textfile: &Path) -> &Path {
     textfile.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn defines(path: &Path, names: &BTreeSet<&[u8]>) -> bool {
+fn defines(path: &Path, names: &BTreeSet<Vec<u8>>) -> bool {
     let mut text = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FOREIGN_BYTES).read_to_end(&mut text));
     read.is_ok() && text.split(|b| *b == b'\n').any(|line| names.contains(series_name(line)))

@@ -52,7 +52,10 @@ fn it_is_turned_on_only_when_asked_for() {
     let mut command = node.command(&["collect"]);
     assert!(command.env("NVML_SIM_CALLS", &calls).status().unwrap().success());
     assert!(!std::fs::read_to_string(&calls).unwrap().contains("SetAccountingMode"));
-    assert_eq!(three_runs(&mut node, &[]).get("gpu_user_sm_seconds_total", &UNKNOWN), None);
+    let seen_by_use = three_runs(&mut node, &[]);
+    let used = seen_by_use.get("gpu_user_sm_seconds_total", &UNKNOWN).unwrap();
+    assert!((used - (0.5 * 20.0 + 0.3 * 10.0)).abs() < 0.2, "the ring of use has them too: {used}");
+    assert!(!std::fs::read_to_string(&calls).unwrap().contains("AccountingStats"));
     let mut command = node.command(&["collect", "--nvml-accounting", "enable"]);
     assert!(command.env("NVML_SIM_CALLS", &calls).status().unwrap().success());
     assert!(std::fs::read_to_string(&calls).unwrap().contains("nvmlDeviceSetAccountingMode 1"));

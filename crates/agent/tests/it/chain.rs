@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A server that ends with the test.
-struct Server(Child);
+pub(crate) struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -17,14 +17,14 @@ impl Drop for Server {
     }
 }
 
-fn start(program: &str, args: &[String], log: &Path) -> Server {
+pub(crate) fn start(program: &str, args: &[String], log: &Path) -> Server {
     let log = std::fs::File::create(log).unwrap();
     let child =
         Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
     Server(child.unwrap_or_else(|e| panic!("{program}: {e}; `make test` installs it (scripts/setup.sh)")))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -39,7 +39,7 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
 }
 
 /// Asks until the answer is as it should be.
-fn await_answer(port: u16, path: &str, wanted: impl Fn(&str) -> bool, log: &Path) -> String {
+pub(crate) fn await_answer(port: u16, path: &str, wanted: impl Fn(&str) -> bool, log: &Path) -> String {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = get(port, path).unwrap_or_default();

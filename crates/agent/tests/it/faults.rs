@@ -22,7 +22,8 @@ fn assert_health_only(node: &Node, kind: &str) {
         metrics.get("gpu_session_collector_source_errors_total", &[("source", "nvml"), ("kind", kind)]);
     assert!(errors.is_some_and(|n| n >= 1.0), "{kind}: {:?}", metrics.names());
     for name in metrics.names() {
-        let allowed = name.starts_with("gpu_session_collector_") || name.ends_with("_total");
+        let carried = name.ends_with("_total") || name.starts_with("gpu_session_duration_seconds_");
+        let allowed = name.starts_with("gpu_session_collector_") || carried;
         assert!(allowed && name != "gpu_total_sessions", "{name} is written without a driver");
     }
 }

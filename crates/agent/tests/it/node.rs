@@ -67,7 +67,9 @@ impl Node {
     /// Moves the node to this many seconds after the anchor.
     pub(crate) fn at(&mut self, seconds: f64) {
         let now_us = EPOCH * 1_000_000 + (seconds * 1e6).round() as i64;
-        std::fs::write(self.path("clock"), now_us.to_string()).unwrap();
+        // In one step, for a program that is running may be reading it.
+        std::fs::write(self.path("clock.new"), now_us.to_string()).unwrap();
+        std::fs::rename(self.path("clock.new"), self.path("clock")).unwrap();
         self.tree.sync(now_us).unwrap();
         if let Some(kubernetes) = &mut self.kubernetes {
             kubernetes.sync(now_us);

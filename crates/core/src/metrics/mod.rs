@@ -4,7 +4,7 @@
 pub mod render;
 pub mod table;
 
-pub use render::{Format, LabelError, Labels, render};
+pub use render::{Format, LabelError, Labels, render, render_only};
 pub use table::{Kind, Metric, TABLE};
 
 use crate::snapshot::{SessionView, Snapshot};
@@ -21,6 +21,23 @@ pub struct Context<'a> {
     pub foreign_textfiles: Option<u64>,
     /// Age of the snapshot in seconds and whether that is too old; `None` in a file, which has no age.
     pub age: Option<(f64, bool)>,
+    /// Whether the configuration could be read when it was read last, and when it last could, Unix seconds; `None` for a
+    /// command that reads it once.
+    pub reload: Option<(bool, f64)>,
+    /// Leave counters and histograms out: for a second output beside one that has them.
+    pub without_counters: bool,
+}
+
+impl Metric {
+    /// Names of its series.
+    pub fn series_names(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Gauge | Kind::Counter => vec![self.name.to_owned()],
+            Kind::Histogram => {
+                ["_bucket", "_sum", "_count"].map(|suffix| format!("{}{suffix}", self.name)).to_vec()
+            }
+        }
+    }
 }
 
 /// A snapshot with the texts that many series share.

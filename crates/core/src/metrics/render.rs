@@ -2,7 +2,7 @@
 
 use super::table::{Kind, Metric, TABLE};
 use super::{Context, View};
-use crate::accounting::Counter;
+use crate::accounting::{Counter, DURATION_BOUNDS, Durations, GpuTotals};
 use crate::snapshot::Snapshot;
 use std::fmt::Write as _;
 
@@ -47,7 +47,7 @@ impl Labels {
             if !is_label_name(name) {
                 return Err(LabelError::BadName(crate::text::clean(name)));
             }
-            if TABLE.iter().any(|metric| metric.labels.contains(&name)) {
+            if name == "le" || TABLE.iter().any(|metric| metric.labels.contains(&name)) {
                 return Err(LabelError::Taken(name.to_owned()));
             }
             if seen.contains(&name) {
@@ -67,9 +67,23 @@ fn is_label_name(name: &str) -> bool {
 
 /// Writes the snapshot; a metric without series is left out whole.
 pub fn render(snapshot: &Snapshot, context: Context<'_>, labels: &Labels, format: Format) -> String {
+    render_only(snapshot, context, labels, format, |_| true)
+}
+
+/// As [`render`], only the metrics that `takes` takes.
+pub fn render_only(
+    snapshot: &Snapshot,
+    context: Context<'_>,
+    labels: &Labels,
+    format: Format,
+    takes: impl Fn(&Metric) -> bool,
+) -> String {
     let view = View::new(snapshot, context);
     let mut out = String::with_capacity(8192 + snapshot.sessions.len() * 2048);
     for metric in TABLE {
+        if (metric.kind != Kind::Gauge && context.without_counters) || !takes(metric) {
+            continue;
+        }
         let mut series = Series {
             out: &mut out,
             metric,
@@ -100,23 +114,45 @@ impl Series<'_> {
     /// Writes a series; `values` go with the metric's label names.
     pub(super) fn write(&mut self, values: &[&str], value: f64) {
         debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
-        self.line(value, values.is_empty(), |metric, out| {
+        self.line("", value, values.is_empty(), |metric, out| {
             for (name, value) in metric.labels.iter().zip(values) {
                 push_label(out, name, value);
             }
         });
     }
 
-    /// Writes a series whose labels many metrics share; `rendered` is of [`render_labels`].
-    pub(super) fn shared(&mut self, rendered: &str, value: f64) {
-        self.line(value, false, |_, out| out.push_str(rendered));
+    /// Writes the durations of a device's sessions; they came to be with the counter of those that ended.
+    pub(super) fn histogram(&mut self, values: &[&str], totals: &GpuTotals) {
+        let Some(ended) = totals.ended else { return };
+        let new = ended.born_us >= self.hold_since_us;
+        let durations = if new { &Durations::default() } else { &totals.durations };
+        let own = render_labels(self.metric.labels, values);
+        // OpenMetrics wants them as floats; the text format has them as they are always written.
+        let tail = if self.format == Format::OpenMetrics { ".0" } else { "" };
+        let bounds = DURATION_BOUNDS.iter().map(|bound| format!("{bound}{tail}")).chain(["+Inf".to_owned()]);
+        let mut count = 0;
+        for (bound, in_bucket) in bounds.zip(durations.counts) {
+            count += in_bucket;
+            self.line("_bucket", count as f64, false, |_, out| {
+                out.push_str(&own);
+                push_label(out, "le", &bound);
+            });
+        }
+        self.line("_sum", durations.sum_seconds, false, |_, out| out.push_str(&own));
+        self.line("_count", count as f64, false, |_, out| out.push_str(&own));
     }
 
-    fn line(&mut self, value: f64, bare: bool, labels: impl FnOnce(&Metric, &mut String)) {
+    /// Writes a series whose labels many metrics share; `rendered` is of [`render_labels`].
+    pub(super) fn shared(&mut self, rendered: &str, value: f64) {
+        self.line("", value, false, |_, out| out.push_str(rendered));
+    }
+
+    fn line(&mut self, suffix: &str, value: f64, bare: bool, labels: impl FnOnce(&Metric, &mut String)) {
         if !self.begun {
             self.begin();
         }
         self.out.push_str(self.metric.name);
+        self.out.push_str(suffix);
         if !bare || !self.labels.rendered.is_empty() {
             self.out.push('{');
             labels(self.metric, self.out);
@@ -160,6 +196,7 @@ impl Series<'_> {
         let kind_name = match kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
         };
         let family = match self.format {
             Format::Text => name,

@@ -1,7 +1,11 @@
 //! Devices that containers hold: who works on them, who does nothing, and what cannot be said.
 
-use crate::samples::{BOOT_US, HZ, bare, monitor, plain_device};
+use crate::samples::{BOOT_US, HZ, bare, monitor, plain_device, taken};
+use gpu_session_core::accounting::{Counter, Usage};
+use gpu_session_core::ids::GpuLabel;
+use gpu_session_core::ledger;
 use gpu_session_core::metrics::{Context, Format, Labels, render};
+use gpu_session_core::monitor::Monitor;
 use gpu_session_core::sample::{
     Activity, ActivityEntry, Allocations, ContainerDevices, DeviceProcess, Phase, Pod, PodList, Process,
     Sample,
@@ -70,6 +74,12 @@ impl Node {
 
     /// A minute later, with these processes.
     fn after(&mut self, minutes: i64, works: &[Works]) -> Snapshot {
+        let sample = self.sample(minutes, works);
+        taken(&monitor(), &mut self.state, &sample, i64::MAX)
+    }
+
+    /// The sample of a minute later.
+    fn sample(&mut self, minutes: i64, works: &[Works]) -> Sample {
         self.minute += minutes;
         let now = self.now();
         let listed =
@@ -96,7 +106,7 @@ impl Node {
             container: "main".into(),
             devices: self.devices.iter().map(|id| Arc::from(*id)).collect(),
         };
-        let sample = Sample {
+        Sample {
             processes: Some(works.iter().map(process).collect()),
             pods: vec![self.pods()],
             allocations: Some(Allocations {
@@ -104,9 +114,7 @@ impl Node {
                 allocatable: Some(vec![Arc::from("GPU-0")].into()),
             }),
             ..bare(now, vec![device])
-        };
-        monitor().step(&mut self.state, &sample);
-        monitor().snapshot(&self.state, &sample, i64::MAX)
+        }
     }
 }
 
@@ -228,4 +236,92 @@ fn an_instance_that_someone_may_hold_is_not_free() {
     assert_eq!((held(&snapshot), snapshot.devices[0].allocations), (vec![], None));
     node.holders.clear();
     assert_eq!(node.after(1, &[]).devices[0].allocations, Some(0));
+}
+
+/// Seconds of all accounts of users, allocated and idle.
+fn seconds(state: &State) -> (f64, f64) {
+    let sum = |of: fn(&Usage) -> Option<Counter>| {
+        state.users.values().filter_map(of).map(|counter| counter.value).sum::<f64>()
+    };
+    (sum(|usage| usage.allocation_seconds), sum(|usage| usage.idle_allocation_seconds))
+}
+
+#[test]
+fn time_of_allocations_is_counted_and_that_in_which_nobody_worked() {
+    let mut node = Node::new(&[(1, Some(Phase::Running))]);
+    node.after(1, &[RESTS]);
+    assert_eq!(seconds(&node.state), (0.0, 0.0));
+    node.after(1, &[TRAINS]);
+    assert_eq!(seconds(&node.state), (60.0, 0.0));
+    for _ in 0..3 {
+        node.after(1, &[RESTS]);
+    }
+    assert_eq!(seconds(&node.state), (240.0, 180.0));
+    node.after(2, &[]);
+    assert_eq!(seconds(&node.state), (360.0, 300.0), "held without any process is idle too");
+    let pods = &node.state.pods[&(GpuLabel::default(), "team".into(), "pod-1".into())];
+    assert_eq!(pods.idle_allocation_seconds.map(|counter| counter.value), Some(300.0));
+}
+
+#[test]
+fn an_allocation_whose_pod_nobody_knows_is_time_and_not_idle() {
+    let mut node = Node::new(&[(1, None)]);
+    node.after(1, &[]);
+    node.after(1, &[]);
+    assert_eq!(seconds(&node.state), (60.0, 0.0));
+}
+
+#[test]
+fn a_slice_counts_allocated_time_by_its_share() {
+    let mut node = Node::new(&[(1, Some(Phase::Running))]);
+    node.after(1, &[]);
+    let mut sample = node.sample(1, &[]);
+    Arc::make_mut(&mut sample.driver.as_mut().unwrap().devices[0].facts).compute_fraction = Some(0.25);
+    taken(&monitor(), &mut node.state, &sample, i64::MAX);
+    assert_eq!(seconds(&node.state), (15.0, 15.0));
+}
+
+#[test]
+fn an_allocation_that_ends_waits_for_the_ledger_and_its_successor_of_that_name_is_another() {
+    let keeps = Monitor { ledger: true, ..monitor() };
+    let mut node = Node::new(&[(1, Some(Phase::Running))]);
+    for _ in 0..3 {
+        let sample = node.sample(1, &[]);
+        taken(&keeps, &mut node.state, &sample, i64::MAX);
+    }
+    // A pod of the same name, with another UID.
+    let mut sample = node.sample(1, &[]);
+    let pod = sample.pods[0].pods.values().next().unwrap().clone();
+    let again = BTreeMap::from([(uid(2), pod)]);
+    sample.pods[0].pods = again.into();
+    taken(&keeps, &mut node.state, &sample, i64::MAX);
+    let [(key, ended)] = &node.state.past_allocations[..] else {
+        panic!("{:?}", node.state.past_allocations)
+    };
+    assert_eq!((&*key.2, ended.allocated_seconds, ended.pod_uid.clone()), ("pod-1", 120.0, Some(uid(1))));
+    assert_eq!(node.state.allocations.values().next().unwrap().allocated_seconds, 0.0);
+    let rows = ledger::rows(&node.state, false);
+    assert_eq!((rows.allocations.len(), rows.sessions.len()), (1, 0));
+    assert_eq!(ledger::rows(&node.state, true).allocations.len(), 2);
+    ledger::written(&mut node.state);
+    assert!(node.state.past_allocations.is_empty());
+    // The kubelet no longer lists it.
+    node.holders.clear();
+    let sample = node.sample(1, &[]);
+    taken(&keeps, &mut node.state, &sample, i64::MAX);
+    assert_eq!((node.state.allocations.len(), node.state.past_allocations.len()), (0, 1));
+}
+
+#[test]
+fn a_kubelet_that_says_nothing_ends_no_allocation_for_a_while() {
+    let mut node = Node::new(&[(1, Some(Phase::Running))]);
+    node.after(1, &[RESTS]);
+    for _ in 0..5 {
+        let mut sample = node.sample(1, &[RESTS]);
+        sample.allocations = None;
+        taken(&monitor(), &mut node.state, &sample, i64::MAX);
+    }
+    assert_eq!((node.state.allocations.len(), seconds(&node.state)), (1, (0.0, 0.0)));
+    node.after(1, &[RESTS]);
+    assert_eq!(seconds(&node.state), (360.0, 360.0), "it was there before and after");
 }

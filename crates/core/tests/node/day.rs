@@ -1,7 +1,7 @@
 //! A day on a busy node: two thousand pods come and go, pids and names of pods are used again, pods are moved, and
 //! the sources come and go too. Whatever is placed is placed right; what cannot be known is empty, with its reason.
 
-use crate::samples::{BOOT_US, HZ, bare, monitor, plain_device};
+use crate::samples::{BOOT_US, HZ, bare, monitor, plain_device, taken};
 use gpu_session_core::monitor::Monitor;
 use gpu_session_core::sample::{
     Allocations, ContainerDevices, Device, DeviceProcess, Metadata, Phase, Pod, PodList, Process, Sample,
@@ -261,8 +261,7 @@ fn whatever_is_placed_is_placed_right() {
             state = State::from_json(&state.to_json().unwrap()).unwrap();
         }
         let sample = sample(&lives, minute, &Monitor::request(&state).known);
-        monitor.step(&mut state, &sample);
-        let snapshot = monitor.snapshot(&state, &sample, i64::MAX);
+        let snapshot = taken(&monitor, &mut state, &sample, i64::MAX);
         score.add(&snapshot, &truth, minute);
         check_counts(&snapshot);
     }

@@ -5,6 +5,9 @@ use gpu_session_core::monitor::Monitor;
 use gpu_session_core::rules::Rules;
 use gpu_session_core::sample::{Activity, Device, DeviceFacts, DeviceProcess, Driver, Sample};
 use gpu_session_core::select::Selection;
+use gpu_session_core::snapshot::Snapshot;
+use gpu_session_core::state::State;
+use std::sync::Arc;
 
 /// When the node booted, Unix microseconds.
 pub(crate) const BOOT_US: i64 = 1_700_000_000_000_000;
@@ -18,7 +21,16 @@ pub(crate) fn monitor() -> Monitor {
         session_limit: 1_000,
         user_limit: 5_000,
         rules: Rules::default(),
+        hold_us: 0,
+        ledger: false,
     }
+}
+
+/// Takes the sample, counts, and shows what came of it.
+pub(crate) fn taken(monitor: &Monitor, state: &mut State, sample: &Sample, hold_since_us: i64) -> Snapshot {
+    monitor.step(state, sample);
+    monitor.settle(state);
+    monitor.snapshot(state, sample, hold_since_us, &Arc::new(state.counters()))
 }
 
 /// GPU `index` with these processes, which does not say who used it.

@@ -258,3 +258,15 @@ fn root_is_named_by_the_real_name_service() {
     assert_eq!(name(&found, 0), Some("root"), "{:?}", found.errors);
     assert!(found.pending.is_empty());
 }
+
+#[test]
+fn processes_that_are_over_have_users_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let passwd = dir.path().join("passwd");
+    std::fs::write(&passwd, "ada:x:1000:1000::/:/bin/sh\n").unwrap();
+    let process = Process { uid: Some(1000), ..Process::default() };
+    let past = gpu_session_core::sample::PastProcess { process, ..Default::default() };
+    let mut sample = Sample { past: [(7, vec![past])].into(), ..Sample::default() };
+    assert_eq!(Users::new(Names::File(passwd)).read(&Request::default(), &mut sample), []);
+    assert_eq!(sample.users, [(1000, "ada".into())].into());
+}

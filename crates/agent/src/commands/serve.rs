@@ -1,0 +1,34 @@
+//! `serve`: measures all the time.
+
+use crate::cli::ServeArgs;
+use crate::exit::{Exit, Failure};
+use crate::serve::reload::Reload;
+use crate::serve::settings::ServeSettings;
+use crate::serve::{Loop, Setup, bind};
+use crate::{VERSION, say};
+use std::net::TcpListener;
+
+pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
+    // First, so that no change of the file is missed.
+    let reload = Some(Reload::new(args));
+    let settings = ServeSettings::resolve(args)?;
+    settings.check()?;
+    let listener = settings.listen.map(bind).transpose()?;
+    let start = start(&settings, listener.as_ref());
+    let observe = Box::new(|_: &_| None);
+    let ready = Loop::open(Setup { settings, listener, reload, end_after: None, observe })?;
+    say::info(start);
+    Ok(ready.run())
+}
+
+/// The one line at the start, with the address as it is, which matters where the port asked for is 0.
+fn start(settings: &ServeSettings, listener: Option<&TcpListener>) -> String {
+    let listen = listener.and_then(|listener| listener.local_addr().ok());
+    let listen = listen.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/metrics"));
+    format!(
+        "version {VERSION}; every {}; listen {listen}; state in {}; devices {}",
+        humantime::format_duration(settings.interval),
+        settings.common.state_dir.display(),
+        settings.devices,
+    )
+}

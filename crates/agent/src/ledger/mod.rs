@@ -1,0 +1,172 @@
+//! The ledger: every session and allocation, with what it used and when, in SQLite.
+//!
+//! `file` opens it, `schema` has its tables, `kind` their columns; `rows` writes, `upkeep` keeps it small, `usage` sums.
+
+mod fault;
+mod file;
+mod kind;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod usage;
+
+use crate::report::{By, Line};
+use crate::say;
+use anyhow::Context as _;
+use fault::Fault;
+use gpu_session_core::ledger::Rows;
+use kind::{ALLOCATION, SESSION};
+use rows::Writer;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The ledger is looked after this often.
+const UPKEEP_EVERY_US: i64 = 600 * 1_000_000;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Nothing that ended longer ago.
+    pub age: Duration,
+    /// Nothing beyond this size of the file and of the log beside it, the oldest first, bytes.
+    pub bytes: u64,
+}
+
+/// The open ledger.
+pub struct Ledger {
+    path: PathBuf,
+    /// `None` where it may only be read.
+    keep: Option<Retention>,
+    /// `None` where the last try to open it failed; the next write tries again.
+    db: Option<Connection>,
+    /// Device and inode of what is open.
+    identity: Option<(u64, u64)>,
+    /// When it is to be looked after again; before the first write, and while there is more to do, at once.
+    upkeep_us: Option<i64>,
+    used_bytes: Option<u64>,
+}
+
+impl Ledger {
+    /// Opens the ledger in the state folder, makes it where there is none, brings an older one up to this version, and
+    /// sets a damaged one aside. The folder has to be locked: two that write do no harm but wait for each other.
+    ///
+    /// Fails, and leaves the file alone, where it is of a later version, another program's, or no regular file; and
+    /// where the file system does.
+    pub fn open(state_dir: &Path, keep: Retention) -> anyhow::Result<Self> {
+        let path = file::path(state_dir);
+        let mut ledger =
+            Self { path, keep: Some(keep), db: None, identity: None, upkeep_us: None, used_bytes: None };
+        ledger.reopen().with_context(|| ledger.name())?;
+        Ok(ledger)
+    }
+
+    /// Opens it for reading only, beside a program that writes to it.
+    pub fn read(state_dir: &Path) -> anyhow::Result<Self> {
+        let path = file::path(state_dir);
+        let db = file::read(&path)
+            .map_err(Fault::for_reader)
+            .with_context(|| format!("ledger {}", path.display()))?;
+        Ok(Self { path, keep: None, db: Some(db), identity: None, upkeep_us: None, used_bytes: None })
+    }
+
+    /// Writes the rows, each in the place of itself, all or none. What is written again changes nothing; what they used
+    /// since they were last written is noted under that time.
+    ///
+    /// A file that turns out to be damaged is set aside, and the rows go into a new one.
+    pub fn write(&mut self, rows: &Rows, now_us: i64) -> anyhow::Result<()> {
+        let written = match self.attempt(rows, now_us) {
+            Err(fault) if fault.is_damage() => {
+                self.set_aside(&fault).and_then(|()| self.attempt(rows, now_us))
+            }
+            other => other,
+        };
+        written.with_context(|| format!("{} cannot be written, so nothing was", self.name()))
+    }
+
+    /// What was used in a period, Unix microseconds: from `since_us` on, before `until_us`. The most SM time first.
+    pub fn usage(&self, since_us: i64, until_us: i64, by: By) -> anyhow::Result<Vec<Line>> {
+        let db = self.db.as_ref().ok_or(Fault::Closed);
+        let lines = db.and_then(|db| Ok(usage::usage(db, since_us, until_us, by)?));
+        lines.map_err(Fault::for_reader).with_context(|| format!("{} cannot be read", self.name()))
+    }
+
+    /// Size of what is in the file, bytes, as of the last write; `None` where it could not be opened.
+    pub fn bytes(&self) -> Option<u64> {
+        self.used_bytes
+    }
+
+    fn name(&self) -> String {
+        format!("ledger {}", self.path.display())
+    }
+
+    fn attempt(&mut self, rows: &Rows, now_us: i64) -> Result<(), Fault> {
+        let keep = self.keep.ok_or(Fault::Closed)?;
+        if self.db.is_none() || self.identity != file::identity(&self.path) {
+            self.reopen()?;
+        }
+        let db = self.db.as_mut().ok_or(Fault::Closed)?;
+        write(db, rows)?;
+        let due = self.upkeep_us.is_none_or(|at| now_us >= at || now_us < at - UPKEEP_EVERY_US);
+        if due {
+            let more = match upkeep::step(db, keep, now_us).map_err(Fault::Sql) {
+                // The rows are written, whatever becomes of this.
+                Err(fault) if !fault.is_damage() => {
+                    say::warn(format_args!("ledger {}: upkeep: {fault}", self.path.display()));
+                    false
+                }
+                done => done?,
+            };
+            self.upkeep_us = (!more).then_some(now_us + UPKEEP_EVERY_US);
+        }
+        self.used_bytes = Some(upkeep::used_bytes(db)?);
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), Fault> {
+        self.db = None;
+        self.used_bytes = None;
+        let db = match file::open(&self.path, schema::STEPS) {
+            Err(fault) if fault.is_damage() => {
+                self.set_aside(&fault)?;
+                file::open(&self.path, schema::STEPS)?
+            }
+            other => other?,
+        };
+        self.identity = file::identity(&self.path);
+        self.used_bytes = Some(upkeep::used_bytes(&db)?);
+        self.db = Some(db);
+        Ok(())
+    }
+
+    fn set_aside(&mut self, fault: &Fault) -> Result<(), Fault> {
+        if let Some(db) = self.db.take() {
+            // As it is, with its log.
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
+        self.upkeep_us = None;
+        let aside = file::set_aside(&self.path)?;
+        let (path, aside) = (self.path.display(), aside.display());
+        say::warn(format_args!("ledger {path}: {fault}; set aside as {aside}, a new one is begun"));
+        Ok(())
+    }
+}
+
+fn write(db: &mut Connection, rows: &Rows) -> Result<(), Fault> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut sessions = Writer::new(&SESSION, &transaction)?;
+    for row in &rows.sessions {
+        sessions.write(&kind::session(row))?;
+    }
+    drop(sessions);
+    let mut allocations = Writer::new(&ALLOCATION, &transaction)?;
+    for row in &rows.allocations {
+        allocations.write(&kind::allocation(row))?;
+    }
+    drop(allocations);
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! The requests: where to, with what credentials, and what went wrong.
+
+use super::Options;
+use super::answer::{self, Vector};
+use anyhow::{Context as _, anyhow, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use gpu_session_core::text::clean;
+use percent_encoding::percent_decode_str;
+use std::fmt;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::http::header::{AUTHORIZATION, LOCATION};
+use ureq::http::{HeaderValue, Response, StatusCode, Uri};
+use ureq::tls::{RootCerts, TlsConfig};
+
+/// Largest answer that is read: some 400 000 pods.
+const MAX_BYTES: u64 = 64 << 20;
+/// As much is read of a refusal.
+const MAX_REFUSAL: u64 = 64 << 10;
+/// Longest token that is taken.
+const MAX_TOKEN: u64 = 64 << 10;
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+const IS_IT: &str = "see that --prometheus names the base of its API, as in http://prometheus:9090 or \
+                     http://host/prometheus";
+const SMALLER: &str = "ask for less (--since, --until, --by) or for fewer series (--prometheus-matcher)";
+
+pub(super) struct Client {
+    /// Base of the API, without user, password and the last slash.
+    base: String,
+    authorization: Option<HeaderValue>,
+    timeout: Duration,
+    agent: ureq::Agent,
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.base)
+    }
+}
+
+impl Client {
+    pub(super) fn new(options: &Options<'_>) -> anyhow::Result<Self> {
+        let (base, userinfo) = address(options.url).map_err(|e| anyhow!("--prometheus: {e}"))?;
+        let authorization = match (userinfo, options.token_file) {
+            (Some(_), Some(_)) => {
+                bail!("--prometheus-token-file: the URL has a user or password too; give one of them")
+            }
+            (Some(userinfo), None) => Some(basic(&userinfo)?),
+            (None, Some(path)) => Some(bearer(path).context("--prometheus-token-file")?),
+            (None, None) => None,
+        };
+        if options.timeout < Duration::from_millis(100) {
+            bail!("--prometheus-timeout: at least 100ms");
+        }
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let config = ureq::Agent::config_builder()
+            .user_agent(concat!("gpu-session-monitor/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .timeout_global(Some(options.timeout))
+            .timeout_connect(Some(CONNECT_LIMIT.min(options.timeout)))
+            .max_redirects(0)
+            // A redirect is told; nothing is sent on to where it points.
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .tls_config(tls);
+        Ok(Self { base, authorization, timeout: options.timeout, agent: config.build().new_agent() })
+    }
+
+    /// The answer to an instant query at this time, Unix seconds.
+    pub(super) fn query(&self, query: &str, at: i64) -> anyhow::Result<Vector> {
+        let mut request = self.agent.post(format!("{}/api/v1/query", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        // The server gives up when we do. Whole milliseconds, which all of them read.
+        let limit = format!("{}ms", self.timeout.as_millis());
+        let form = [("query", query), ("time", &at.to_string()), ("timeout", &limit)];
+        let answered = request.send_form(form);
+        let told = answered.map_err(|e| self.failed(&e)).and_then(|answer| self.read(answer));
+        told.with_context(|| format!("Prometheus at {self}"))
+    }
+
+    fn read(&self, mut answer: Response<ureq::Body>) -> anyhow::Result<Vector> {
+        if answer.status() != StatusCode::OK {
+            return Err(refused(&mut answer));
+        }
+        let body = answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec();
+        answer::read(&body.map_err(|e| self.failed(&e))?).map_err(|what| anyhow!("{what}; {IS_IT}"))
+    }
+
+    fn failed(&self, error: &ureq::Error) -> anyhow::Error {
+        const RUNS: &str = "see that it runs there, or name where it does with --prometheus";
+        const TRUST: &str = "where an authority of your own signed its certificate, name that authority's file in the \
+                             environment variable SSL_CERT_FILE";
+        match error {
+            ureq::Error::Timeout(_) => anyhow!(
+                "no whole answer within {}; {SMALLER}, or wait longer (--prometheus-timeout)",
+                humantime::format_duration(self.timeout)
+            ),
+            ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => {
+                anyhow!("the answer is larger than {} MiB, not read; {SMALLER}", MAX_BYTES >> 20)
+            }
+            ureq::Error::Protocol(_) | ureq::Error::Http(_) => {
+                anyhow!("the answer is not HTTP ({error}); {IS_IT}")
+            }
+            ureq::Error::HostNotFound => anyhow!("no such host; {IS_IT}"),
+            ureq::Error::Rustls(e) => anyhow!("TLS: {e}; {TRUST}"),
+            // Where rustls fails while it reads or writes.
+            ureq::Error::Io(e)
+                if e.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) =>
+            {
+                anyhow!("TLS: {e}; {TRUST}")
+            }
+            ureq::Error::Io(e) => anyhow!("{e}; {RUNS}"),
+            other => anyhow!("{other}; {RUNS}"),
+        }
+    }
+}
+
+/// What a status other than 200 means, in its own words where it has some.
+fn refused(answer: &mut Response<ureq::Body>) -> anyhow::Error {
+    let status = answer.status();
+    if status.is_redirection() {
+        let to = answer.headers().get(LOCATION).map(|to| clean(&String::from_utf8_lossy(to.as_bytes())));
+        let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
+        return anyhow!(
+            "it redirects{to} ({status}), which is not followed; name the address itself with --prometheus"
+        );
+    }
+    let mut body = Vec::new();
+    // What came of it is enough for a message.
+    let _ = answer.body_mut().as_reader().take(MAX_REFUSAL).read_to_end(&mut body);
+    let words = answer::refusal(&body).map(|words| format!(" ({words})")).unwrap_or_default();
+    let remedy = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "give a token with --prometheus-token-file, or a user and password in the URL in \
+             GPU_SESSION_MONITOR_PROMETHEUS"
+        }
+        StatusCode::BAD_REQUEST => "see that --prometheus-matcher, if given, is PromQL as in 'cluster=\"a\"'",
+        StatusCode::UNPROCESSABLE_ENTITY
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::SERVICE_UNAVAILABLE => SMALLER,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => IS_IT,
+        _ => "see its log",
+    };
+    anyhow!("it answered {status}{words}; {remedy}")
+}
+
+/// The base of the API and what stands before the `@`. No error shows the URL, which may hold a password.
+fn address(url: &str) -> Result<(String, Option<String>), String> {
+    const ALLOWED: &str = "allowed is http(s)://[<user>:<password>@]<host>[:<port>][/<path>], with what is special in \
+                           user and password percent-encoded";
+    let uri = url.trim().parse::<Uri>().map_err(|_| format!("no URL; {ALLOWED}"))?;
+    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(format!("no http or https URL; {ALLOWED}"));
+    };
+    if uri.query().is_some() || url.contains('#') {
+        return Err(format!("a query (?) or fragment (#) does not belong there; {ALLOWED}"));
+    }
+    let (userinfo, place) = match authority.as_str().rsplit_once('@') {
+        Some((userinfo, place)) => (Some(userinfo.to_owned()), place),
+        None => (None, authority.as_str()),
+    };
+    // A port out of range would be left out and another asked instead.
+    let port = place.strip_prefix(authority.host());
+    let port_fits = port.is_some_and(|port| port.is_empty() || authority.port_u16().is_some_and(|n| n > 0));
+    if authority.host().is_empty() || !port_fits {
+        return Err(format!("no host, or no port from 1 to 65535; {ALLOWED}"));
+    }
+    Ok((format!("{scheme}://{place}{}", uri.path().trim_end_matches('/')), userinfo))
+}
+
+fn basic(userinfo: &str) -> anyhow::Result<HeaderValue> {
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let mut pair: Vec<u8> = percent_decode_str(user).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(password));
+    secret(&format!("Basic {}", BASE64_STANDARD.encode(pair)))
+}
+
+fn bearer(path: &Path) -> anyhow::Result<HeaderValue> {
+    let name = path.display();
+    let mut text = String::new();
+    let file = std::fs::File::open(path).with_context(|| format!("{name}"))?;
+    let read = file.take(MAX_TOKEN + 1).read_to_string(&mut text).with_context(|| format!("{name}"))?;
+    let token = text.trim();
+    if read as u64 > MAX_TOKEN || token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        bail!("{name}: it holds no token: one line of printable ASCII without blanks");
+    }
+    secret(&format!("Bearer {token}"))
+}
+
+fn secret(text: &str) -> anyhow::Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| anyhow!("the credentials cannot be sent"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (url, base, userinfo) in [
+            ("http://p:9090", "http://p:9090", None),
+            ("http://p:9090/", "http://p:9090", None),
+            ("https://h/prometheus/", "https://h/prometheus", None),
+            ("https://u:p%40s@h:8443/a/b", "https://h:8443/a/b", Some("u:p%40s")),
+            ("http://u:a@b@[::1]:9090", "http://[::1]:9090", Some("u:a@b")),
+        ] {
+            let found = address(url).unwrap();
+            assert_eq!((found.0.as_str(), found.1.as_deref()), (base, userinfo), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_error_shows_the_url() {
+        for url in [
+            "",
+            "prometheus",
+            "prometheus:9090",
+            "ftp://u:secret@h",
+            "http://u:secret@h/?x=1",
+            "http://u:secret@h#x",
+            "http://u:secret@h:99999",
+            "http://u:secret@:9090",
+            "http://u:se cret@h",
+            "/secret",
+        ] {
+            let error = address(url).unwrap_err();
+            assert!(error.contains("http(s)://") && !error.contains("secret"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_marked_as_secret() {
+        let header = basic("us%3Aer:p%40ss:w").unwrap();
+        assert!(header.is_sensitive());
+        let encoded = header.to_str().unwrap().strip_prefix("Basic ").unwrap().to_owned();
+        assert_eq!(BASE64_STANDARD.decode(encoded).unwrap(), b"us:er:p@ss:w");
+        assert_eq!(basic("only").unwrap(), format!("Basic {}", BASE64_STANDARD.encode("only:")).as_str());
+    }
+}
