@@ -1,7 +1,7 @@
 //! `report`: what was used in a period.
 
 mod fake;
-mod truth;
+pub(crate) mod truth;
 
 use crate::chain::free_port;
 use crate::node::{Run, program};

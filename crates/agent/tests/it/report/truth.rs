@@ -37,17 +37,23 @@ struct Case {
 }
 
 /// Prometheus with these counters in it.
-struct Known {
+pub(crate) struct Known {
     dir: tempfile::TempDir,
-    url: String,
+    /// Base of its API.
+    pub(crate) url: String,
     _server: Server,
 }
 
 impl Known {
     fn start(cases: &[Case]) -> Self {
+        Self::of(&openmetrics(cases))
+    }
+
+    /// With these series, in OpenMetrics with their times.
+    pub(crate) fn of(openmetrics: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (input, tsdb) = (dir.path().join("input.om"), dir.path().join("tsdb"));
-        std::fs::write(&input, openmetrics(cases)).unwrap();
+        std::fs::write(&input, openmetrics).unwrap();
         let made = Command::new("promtool")
             .args(["tsdb", "create-blocks-from", "openmetrics"])
             .args([&input, &tsdb])

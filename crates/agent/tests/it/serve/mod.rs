@@ -1,5 +1,6 @@
 //! `serve` on a simulated node, whose clock the test moves.
 
+mod agree;
 mod ends;
 mod outputs;
 mod reload;
