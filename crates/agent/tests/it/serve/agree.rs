@@ -76,7 +76,7 @@ impl Scrapes {
         let mut family = String::new();
         for line in answer.split_once("\r\n\r\n").unwrap().1.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
-                family = rest.split(' ').next().unwrap().to_owned();
+                rest.split(' ').next().unwrap().clone_into(&mut family);
                 self.0.entry(family.clone()).or_insert_with(|| (format!("{line}\n"), String::new()));
             } else if !line.starts_with('#') {
                 let (_, series) = self.0.get_mut(&family).unwrap();
