@@ -245,9 +245,11 @@ fn end_on_gone_devices(state: &mut State, sample: &Sample, driver: &Driver) -> b
             continue;
         }
         device.listed_us = None;
+        // One that is only not measured any more is there all the same.
+        let gone = !driver.devices.iter().any(|device| device.facts.uuid == *uuid);
         for session in device.sessions.values_mut().filter(|s| s.is_live()) {
             session.ended_us = Some(sample.time_us);
-            session.end = Some(End::DeviceGone);
+            session.end = gone.then_some(End::DeviceGone);
             any = true;
         }
     }

@@ -25,8 +25,8 @@ pub struct Sample {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<Driver>,
     /// What /proc said of the processes that the driver named, in a list or as a user of the device, and of those that
-    /// were on a device at the last sample. One that is gone is not here; `None` where /proc as a whole cannot be
-    /// read (a gone process and an unreadable /proc must not look alike).
+    /// were on a device at the last sample. One that is gone is not here, one that cannot be read has no start; `None`
+    /// where /proc as a whole cannot be read (a gone process and an unreadable /proc must not look alike).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<BTreeMap<u32, Process>>,
     /// What is still known of processes that are over: of sessions that are gone from the lists since, and of pids

@@ -111,8 +111,13 @@ impl Observation<'_> {
                 .entry(key)
                 .and_modify(|session| resume(session, process))
                 .or_insert_with(|| self.begin(&key, process));
-            let bridged = elapsed_us.unwrap_or(0).min(MAX_GAP_US) as f64 / 1e6;
-            let (byte_seconds, seconds) = if session.first_seen_us < now {
+            let elapsed = elapsed_us.unwrap_or(0);
+            let bridged = elapsed.min(MAX_GAP_US) as f64 / 1e6;
+            // One that left and comes back was elsewhere meanwhile.
+            let stayed = session.last_seen_us >= now - elapsed - START_SLACK_US;
+            let (byte_seconds, seconds) = if !stayed {
+                (listed.memory_bytes.map(|_| 0.0), 0.0)
+            } else if session.first_seen_us < now {
                 // The mean of both ends, for the time between two readings of the lists.
                 let ends = session.memory_bytes.zip(listed.memory_bytes);
                 let mean = ends.map(|(before, after)| f64::midpoint(before as f64, after as f64));
@@ -218,8 +223,11 @@ impl Observation<'_> {
     /// What became of a process that is no longer on the device.
     fn how_ended(&self, key: &ProcessKey) -> Option<End> {
         let start = key.start_ticks?;
-        if self.processes.get(&key.pid).is_some_and(|process| process.start_ticks == Some(start)) {
-            return Some(End::Released);
+        match self.processes.get(&key.pid).map(|process| process.start_ticks) {
+            Some(Some(running)) if running == start => return Some(End::Released),
+            // It could not be read.
+            Some(None) => return None,
+            _ => {}
         }
         let past = self.sample.past.get(&key.pid).into_iter().flatten();
         let seen = past.rev().find(|past| past.process.start_ticks == Some(start));
@@ -248,8 +256,9 @@ impl Observation<'_> {
                     session.last_seen_us += longer;
                 }
             }
+            // An answer of which nothing can be said pays nothing, and nobody else will.
+            let owed = std::mem::take(&mut session.owed_seconds);
             if done.window.is_some() {
-                let owed = std::mem::take(&mut session.owed_seconds);
                 session.used.measured_seconds = session.used.session_seconds + owed;
             }
             if let (Some((from, to)), true) = (done.window, session.is_live()) {

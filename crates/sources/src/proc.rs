@@ -152,9 +152,9 @@ impl Source for Proc {
         }
         let left = request.known.keys().filter(|pid| same_boot && listed.binary_search(pid).is_err());
         for pid in left.chain(named.iter().filter(|pid| known(**pid).is_none())).copied() {
-            // What cannot be read is an error and no process: nobody said that it is on a device now.
             let read = self.unlisted(pid, known(pid), named.contains(&pid), &mut problems);
-            let (process, past) = read.unwrap_or_default();
+            // One that cannot be read may be there, which is all that is known.
+            let (process, past) = read.unwrap_or_else(|()| (Some(Process::default()), Vec::new()));
             remember(&mut sample.past, pid, past);
             found.extend(process.map(|process| (pid, process)));
         }

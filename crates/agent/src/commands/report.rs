@@ -3,10 +3,10 @@
 use crate::cli::{ApiMode, CommonArgs, ReportArgs, ReportFormat};
 use crate::exit::{Exit, Failure};
 use crate::ledger::Ledger;
+use crate::report::By;
 use crate::report::output::{Report, Source};
 use crate::report::period::Period;
 use crate::report::prometheus::{Options, Prometheus};
-use crate::report::{self, By};
 use crate::say;
 use crate::settings::Settings;
 
@@ -17,7 +17,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     let period = Period::resolve(args.since, args.until, settings.clock.now_us())
         .map_err(|e| Failure::usage(anyhow::anyhow!(e)))?;
     let mut exit = Exit::Ok;
-    let (mut lines, source) = if let Some(prometheus) = prometheus(args)? {
+    let (lines, source) = if let Some(prometheus) = prometheus(args)? {
         let answer = prometheus.usage(&period, args.by)?;
         answer.warnings.iter().chain(&answer.notes).for_each(say::warn);
         if !answer.warnings.is_empty() {
@@ -28,7 +28,6 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
         let ledger = Ledger::read(&settings.state_dir)?;
         (ledger.usage(period.since_us, period.until_us, args.by)?, Source::Ledger(settings.state_dir))
     };
-    report::sort(&mut lines);
     let report = Report { period, by: args.by, source, lines };
     super::print(&match args.format {
         ReportFormat::Table => report.table(),

@@ -47,7 +47,6 @@ pub struct Ledger {
     identity: Option<(u64, u64)>,
     /// When it is to be looked after again; before the first write, and while there is more to do, at once.
     upkeep_us: Option<i64>,
-    used_bytes: Option<u64>,
 }
 
 impl Ledger {
@@ -58,8 +57,7 @@ impl Ledger {
     /// where the file system does.
     pub fn open(state_dir: &Path, keep: Retention) -> anyhow::Result<Self> {
         let path = file::path(state_dir);
-        let mut ledger =
-            Self { path, keep: Some(keep), db: None, identity: None, upkeep_us: None, used_bytes: None };
+        let mut ledger = Self { path, keep: Some(keep), db: None, identity: None, upkeep_us: None };
         ledger.reopen().with_context(|| ledger.name())?;
         Ok(ledger)
     }
@@ -70,7 +68,7 @@ impl Ledger {
         let db = file::read(&path)
             .map_err(Fault::for_reader)
             .with_context(|| format!("ledger {}", path.display()))?;
-        Ok(Self { path, keep: None, db: Some(db), identity: None, upkeep_us: None, used_bytes: None })
+        Ok(Self { path, keep: None, db: Some(db), identity: None, upkeep_us: None })
     }
 
     /// Writes the rows, each in the place of itself, all or none. What is written again changes nothing; what they used
@@ -87,16 +85,11 @@ impl Ledger {
         written.with_context(|| format!("{} cannot be written, so nothing was", self.name()))
     }
 
-    /// What was used in a period, Unix microseconds: from `since_us` on, before `until_us`. The most SM time first.
+    /// What was used in a period, Unix microseconds: from `since_us` on, before `until_us`. The most used first.
     pub fn usage(&self, since_us: i64, until_us: i64, by: By) -> anyhow::Result<Vec<Line>> {
         let db = self.db.as_ref().ok_or(Fault::Closed);
         let lines = db.and_then(|db| Ok(usage::usage(db, since_us, until_us, by)?));
         lines.map_err(Fault::for_reader).with_context(|| format!("{} cannot be read", self.name()))
-    }
-
-    /// Size of what is in the file, bytes, as of the last write; `None` where it could not be opened.
-    pub fn bytes(&self) -> Option<u64> {
-        self.used_bytes
     }
 
     fn name(&self) -> String {
@@ -122,13 +115,11 @@ impl Ledger {
             };
             self.upkeep_us = (!more).then_some(now_us + UPKEEP_EVERY_US);
         }
-        self.used_bytes = Some(upkeep::used_bytes(db)?);
         Ok(())
     }
 
     fn reopen(&mut self) -> Result<(), Fault> {
         self.db = None;
-        self.used_bytes = None;
         let db = match file::open(&self.path, schema::STEPS) {
             Err(fault) if fault.is_damage() => {
                 self.set_aside(&fault)?;
@@ -137,7 +128,6 @@ impl Ledger {
             other => other?,
         };
         self.identity = file::identity(&self.path);
-        self.used_bytes = Some(upkeep::used_bytes(&db)?);
         self.db = Some(db);
         Ok(())
     }

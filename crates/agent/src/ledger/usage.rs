@@ -1,26 +1,9 @@
 //! Sums over a period.
 
 use super::kind::{ALLOCATION, Kind, SESSION};
-use crate::report::{By, Line};
+use crate::report::{self, By, Line, Sums};
 use rusqlite::{Connection, Row};
 use std::collections::BTreeMap;
-
-const SECONDS_PER_HOUR: f64 = 3600.0;
-const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
-const JOULES_PER_KWH: f64 = 3_600_000.0;
-
-/// Sums of one line, times in whole GPUs. What nobody knew anything of is `None`.
-#[derive(Default)]
-struct Sums {
-    ended: u64,
-    session_seconds: Option<f64>,
-    measured_seconds: Option<f64>,
-    sm_seconds: Option<f64>,
-    memory_byte_seconds: Option<f64>,
-    joules: Option<f64>,
-    allocated_seconds: Option<f64>,
-    idle_seconds: Option<f64>,
-}
 
 /// Half-open, Unix microseconds.
 #[derive(Clone, Copy)]
@@ -55,12 +38,8 @@ pub(super) fn usage(db: &Connection, since_us: i64, until_us: i64, by: By) -> ru
         add(&view, period, by, &ALLOCATION, &mut lines)?;
     }
     drop(view);
-    let mut lines: Vec<_> = lines.into_iter().map(|(key, sums)| line(key, &sums)).collect();
-    // By key already.
-    lines.sort_by(|a, b| {
-        let hours = |line: &Line| line.sm_hours.unwrap_or(-1.0);
-        hours(b).total_cmp(&hours(a))
-    });
+    let mut lines: Vec<_> = lines.into_iter().filter_map(|(key, sums)| sums.line(key)).collect();
+    report::sort(&mut lines);
     Ok(lines)
 }
 
@@ -100,49 +79,34 @@ fn add(db: &Connection, period: Period, by: By, kind: &Kind, lines: &mut Lines) 
             (first..first + keys.len()).map(|n| Ok(row.get::<_, Option<String>>(n)?.unwrap_or_default()));
         let sums = lines.entry(key.collect::<rusqlite::Result<_>>()?).or_default();
         if part > 0.0 {
-            sums.add(kind, row, part)?;
+            add_slice(sums, kind, row, part)?;
         }
-        sums.ended += u64::from(ended && kind.table == SESSION.table);
+        if ended && kind.table == SESSION.table {
+            Sums::add(&mut sums.ended, 1.0);
+        }
     }
     Ok(())
 }
 
-impl Sums {
-    fn add(&mut self, kind: &Kind, row: &Row<'_>, part: f64) -> rusqlite::Result<()> {
-        let fraction: Option<f64> = row.get(3)?;
-        for (n, amount) in kind.amounts.iter().enumerate() {
-            let (sum, is_time) = match *amount {
-                "session_seconds" => (&mut self.session_seconds, true),
-                "measured_seconds" => (&mut self.measured_seconds, true),
-                "sm_seconds" => (&mut self.sm_seconds, true),
-                "memory_byte_seconds" => (&mut self.memory_byte_seconds, false),
-                "allocated_seconds" => (&mut self.allocated_seconds, true),
-                "idle_seconds" => (&mut self.idle_seconds, true),
-                _ => (&mut self.joules, false),
-            };
-            // How much of a GPU a slice of unknown share is, nobody knows.
-            let weight = if is_time { fraction } else { Some(1.0) };
-            let amount: Option<f64> = row.get(4 + n)?;
-            if let (Some(weight), Some(amount)) = (weight, amount) {
-                *sum = Some(sum.unwrap_or(0.0) + amount * weight * part);
-            }
+/// Adds a part of a slice.
+fn add_slice(sums: &mut Sums, kind: &Kind, row: &Row<'_>, part: f64) -> rusqlite::Result<()> {
+    let fraction: Option<f64> = row.get(3)?;
+    for (n, amount) in kind.amounts.iter().enumerate() {
+        let (sum, is_time) = match *amount {
+            "session_seconds" => (&mut sums.session_seconds, true),
+            "measured_seconds" => (&mut sums.measured_seconds, true),
+            "sm_seconds" => (&mut sums.sm_seconds, true),
+            "memory_byte_seconds" => (&mut sums.memory_byte_seconds, false),
+            "allocated_seconds" => (&mut sums.allocated_seconds, true),
+            "idle_seconds" => (&mut sums.idle_seconds, true),
+            _ => (&mut sums.joules, false),
+        };
+        // How much of a GPU a slice of unknown share is, nobody knows.
+        let weight = if is_time { fraction } else { Some(1.0) };
+        let amount: Option<f64> = row.get(4 + n)?;
+        if let (Some(weight), Some(amount)) = (weight, amount) {
+            Sums::add(sum, amount * weight * part);
         }
-        Ok(())
     }
-}
-
-fn line(key: Vec<String>, sums: &Sums) -> Line {
-    let hours = |seconds: Option<f64>| seconds.map(|seconds| seconds / SECONDS_PER_HOUR);
-    let measured = sums.measured_seconds.filter(|seconds| *seconds > 0.0);
-    Line {
-        key,
-        sessions: sums.ended,
-        session_hours: hours(sums.session_seconds),
-        sm_hours: hours(sums.sm_seconds),
-        mean_utilization: sums.sm_seconds.zip(measured).map(|(sm, measured)| sm / measured),
-        memory_gib_hours: hours(sums.memory_byte_seconds).map(|byte_hours| byte_hours / BYTES_PER_GIB),
-        energy_kwh: sums.joules.map(|joules| joules / JOULES_PER_KWH),
-        allocated_hours: hours(sums.allocated_seconds),
-        idle_allocated_hours: hours(sums.idle_seconds),
-    }
+    Ok(())
 }

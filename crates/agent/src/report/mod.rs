@@ -3,8 +3,10 @@
 pub mod output;
 pub mod period;
 pub mod prometheus;
+mod sums;
 
 use clap::ValueEnum;
+pub use sums::Sums;
 
 /// What a report is by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -11,7 +11,7 @@ mod answer;
 mod client;
 
 use super::period::Period;
-use super::{By, Line};
+use super::{By, Line, Sums};
 use anyhow::Context as _;
 use client::Client;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,24 +19,18 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// What is summed of each user, namespace or pod, in the order of [`Sums`].
-const COUNTERS: [&str; 8] = [
-    "sessions_ended",
-    "session_seconds",
-    "sm_seconds",
-    "measured_session_seconds",
-    "memory_byte_seconds",
-    "energy_joules",
-    "allocation_seconds",
-    "idle_allocation_seconds",
+/// What is summed of each user, namespace or pod, and where it goes.
+type Counter = (&'static str, fn(&mut Sums) -> &mut Option<f64>);
+const COUNTERS: [Counter; 8] = [
+    ("sessions_ended", |sums| &mut sums.ended),
+    ("session_seconds", |sums| &mut sums.session_seconds),
+    ("sm_seconds", |sums| &mut sums.sm_seconds),
+    ("measured_session_seconds", |sums| &mut sums.measured_seconds),
+    ("memory_byte_seconds", |sums| &mut sums.memory_byte_seconds),
+    ("energy_joules", |sums| &mut sums.joules),
+    ("allocation_seconds", |sums| &mut sums.allocated_seconds),
+    ("idle_allocation_seconds", |sums| &mut sums.idle_seconds),
 ];
-
-/// The increase of each counter; `None` where there is no such counter.
-type Sums = [Option<f64>; COUNTERS.len()];
-
-const HOUR: f64 = 3_600.0;
-const GIB: f64 = (1_u64 << 30) as f64;
-const JOULES_PER_KWH: f64 = 3.6e6;
 
 /// Whom to ask and how.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +54,7 @@ pub struct Prometheus {
 /// What it said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
-    /// The lines, in no order that matters.
+    /// The lines, the most used first.
     pub lines: Vec<Line>,
     /// Its own warnings: something may be missing.
     pub warnings: BTreeSet<String>,
@@ -87,18 +81,18 @@ impl Prometheus {
         let mut sums: BTreeMap<Vec<String>, Sums> = BTreeMap::new();
         let mut answer = Answer::default();
         let mut renamed = BTreeSet::new();
-        for (at, counter) in COUNTERS.iter().enumerate() {
+        for (counter, sum) in COUNTERS {
             let query = self.query(counter, period, by)?;
             let said = self.client.query(&query, period.until_us / 1_000_000)?;
             answer.warnings.extend(said.warnings);
             for series in said.series {
                 let key = key(&series.labels, by, &mut renamed);
                 let Some(value) = series.value else { continue };
-                let sum = &mut sums.entry(key).or_default()[at];
-                *sum = Some(sum.unwrap_or(0.0) + value);
+                Sums::add(sum(sums.entry(key).or_default()), value);
             }
         }
-        answer.lines = sums.into_iter().filter_map(|(key, sums)| line(key, &sums)).collect();
+        answer.lines = sums.into_iter().filter_map(|(key, sums)| sums.line(key)).collect();
+        super::sort(&mut answer.lines);
         answer.notes = renamed.into_iter().map(|label| self.note(label)).collect();
         Ok(answer)
     }
@@ -164,28 +158,6 @@ fn key(labels: &BTreeMap<String, String>, by: By, renamed: &mut BTreeSet<&'stati
     }
 }
 
-/// `None` where nothing was used: the counters of who came once stay.
-fn line(key: Vec<String>, sums: &Sums) -> Option<Line> {
-    if sums.iter().flatten().all(|sum| *sum == 0.0) {
-        return None;
-    }
-    let [ended, session, sm, measured, memory, joules, allocated, idle] = *sums;
-    let hours = |seconds: Option<f64>| seconds.map(|seconds| seconds / HOUR);
-    // Both are estimated at the ends of the period: together they may exceed what can be.
-    let mean = |sm: f64| measured.filter(|measured| *measured > 0.0).map(|measured| (sm / measured).min(1.0));
-    Some(Line {
-        key,
-        sessions: ended.unwrap_or(0.0).round() as u64,
-        session_hours: hours(session),
-        sm_hours: hours(sm),
-        mean_utilization: sm.and_then(mean),
-        memory_gib_hours: hours(memory).map(|byte_hours| byte_hours / GIB),
-        energy_kwh: joules.map(|joules| joules / JOULES_PER_KWH),
-        allocated_hours: hours(allocated),
-        idle_allocated_hours: hours(idle),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,18 +202,5 @@ mod tests {
         assert_eq!(keyed(By::Device, &[("gpu", "0")]).0, "0");
         let renamed = [("namespace", "gpu-operator"), ("exported_namespace", "ml"), ("exported_pod", "p")];
         assert_eq!(keyed(By::Pod, &renamed), ("ml|p".to_owned(), vec!["namespace", "pod"]));
-    }
-
-    #[test]
-    fn who_used_nothing_has_no_line_and_a_mean_is_at_most_one() {
-        assert_eq!(line(vec![], &[Some(0.0); 8]), None);
-        assert_eq!(line(vec![], &[None; 8]), None);
-        let sums = [None, Some(7_200.0), Some(3_601.0), Some(3_600.0), None, Some(3.6e6), None, Some(0.0)];
-        let line = line(vec!["a".into()], &sums).unwrap();
-        assert_eq!((line.sessions, line.session_hours, line.mean_utilization), (0, Some(2.0), Some(1.0)));
-        assert_eq!(
-            (line.energy_kwh, line.memory_gib_hours, line.idle_allocated_hours),
-            (Some(1.0), None, Some(0.0))
-        );
     }
 }

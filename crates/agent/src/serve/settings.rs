@@ -107,8 +107,9 @@ fn ledger(args: &ServeArgs, file: &Config) -> Result<Option<Retention>, Failure>
     let age = args.ledger_age.or(file.ledger.age).unwrap_or(90 * DAY);
     check_range("ledger.age", Some(age), HOUR, TEN_YEARS)?;
     let bytes = args.ledger_size.or(file.ledger.size).unwrap_or(256 << 20);
-    if !(1 << 20..=1 << 40).contains(&bytes) {
-        let error = anyhow::anyhow!("ledger.size: {bytes} bytes are not allowed: from 1MiB to 1TiB");
+    // The log beside the file takes one, and empty tables some.
+    if !(4 << 20..=1 << 40).contains(&bytes) {
+        let error = anyhow::anyhow!("ledger.size: {bytes} bytes are not allowed: from 4MiB to 1TiB");
         return Err(Failure::usage(error));
     }
     let enabled = args.ledger_enabled.or(file.ledger.enabled).unwrap_or(true);

@@ -64,7 +64,7 @@ pub(crate) fn sessions(truth: &Truth, rows: &[Row]) {
         let of_pid = by_pid.get(&(gpu, session.pid)).map_or(&[][..], Vec::as_slice);
         let found = of_pid.iter().filter(|row| may_be(session, row)).count();
         // Under MIG nobody tells of one that fits between two samples.
-        let sure = session.instance.is_none() || session.seconds() > (2 * INTERVAL) as f64;
+        let sure = session.instance.is_none() || session.seconds() > INTERVAL as f64;
         match found {
             0 if sure => missing.push(session),
             0 => short += 1,

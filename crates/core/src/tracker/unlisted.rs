@@ -7,6 +7,7 @@ use crate::ids::ProcessKey;
 use crate::sample::{AccountingRecord, PastProcess, Process};
 use crate::state::{DeviceState, End, Seen, Session};
 use crate::utilization::Slice;
+use std::collections::btree_map::Entry;
 
 /// What is known of a process that the lists do not have.
 enum Found<'a> {
@@ -147,7 +148,19 @@ impl Observation<'_> {
         session.used.session_seconds = seconds;
         session.used.sm_seconds = record.sm.map(|sm| f64::from(sm) / 100.0 * seconds);
         session.used.measured_seconds = if record.sm.is_some() { seconds } else { 0.0 };
-        state.sessions.insert(key, session);
+        match state.sessions.entry(key) {
+            Entry::Vacant(new) => {
+                new.insert(session);
+            }
+            // The process was here before, and left.
+            Entry::Occupied(known) => {
+                let known = known.into_mut();
+                known.used.add(&session.used);
+                known.memory_peak_bytes = known.memory_peak_bytes.max(session.memory_peak_bytes);
+                (known.last_seen_us, known.ended_us, known.end) = (end, session.ended_us, session.end);
+                known.ledgered = false;
+            }
+        }
     }
 
     fn end_of(&self, record: &AccountingRecord) -> i64 {

@@ -7,7 +7,8 @@ use gpu_session_core::accounting::{Counter, Method, Usage};
 use gpu_session_core::ids::GpuLabel;
 use gpu_session_core::ledger;
 use gpu_session_core::monitor::Monitor;
-use gpu_session_core::sample::{Device, Driver};
+use gpu_session_core::sample::{Activity, Device, Driver, Process};
+use gpu_session_core::select::Selection;
 use gpu_session_core::state::{End, State};
 use std::sync::Arc;
 
@@ -183,6 +184,9 @@ fn a_session_that_comes_back_ends_once_and_its_row_is_written_again() {
     let running = ledger::rows(&model.state, true).sessions;
     assert_eq!((running[0].id, running[0].opened_us), (first.id, first.opened_us), "it is the same row");
     model.run(&keeps, [40, 45, 50, 55, 60, 65]);
+    // From 1 to 20, as its use shows, and from 30, when the lists had it again, to 60.
+    let seconds = model.user("alice", |u| u.session_seconds);
+    assert!((seconds - (19.0 + 30.0)).abs() < 1.5, "the time between is nobody's: {seconds}");
     let ended = model.state.gpus.values().next().unwrap().ended.unwrap().value;
     assert_eq!(ended, 1.0);
     assert_eq!(ledger::rows(&model.state, false).sessions.len(), 1, "with its new end");
@@ -217,4 +221,42 @@ fn a_boot_ends_all_sessions_and_takes_no_counter_down() {
     let ends: Vec<_> =
         model.state.devices.values().flat_map(|d| d.sessions.values()).map(|s| s.end).collect();
     assert_eq!(ends, [Some(End::Reboot)]);
+}
+
+#[test]
+fn how_a_session_ended_is_not_known_where_its_process_or_device_says_nothing() {
+    let unmeasured = Monitor { selection: Selection::new(vec!["5".parse().unwrap()], None), ..monitor() };
+    for (measures, readable, wanted) in
+        [(monitor(), true, Some(End::Exited(None))), (monitor(), false, None), (unmeasured, true, None)]
+    {
+        let mut model = Model::new(&[Job::new(7, 1, 12, 50)]);
+        model.run(&monitor(), [0, 5, 10]);
+        let mut sample = model.sample(15);
+        if !readable {
+            sample.processes = Some([(7, Process::default())].into());
+        }
+        measures.step(&mut model.state, &sample);
+        let ends: Vec<_> = model.state.devices.values().flat_map(|d| d.sessions.values()).collect();
+        assert_eq!((ends[0].is_live(), ends[0].end), (false, wanted));
+    }
+}
+
+#[test]
+fn time_for_which_the_driver_owed_its_answer_is_not_measured_when_none_can_be_read() {
+    let mut model = Model::new(&[Job::new(7, 1, 400, 50)]);
+    model.run(&monitor(), (0..=10).map(|n| n * 5));
+    // The call fails twice, then the clock is set so little that old and new entries cannot be told apart.
+    for second in [55, 60] {
+        let mut sample = model.sample(second);
+        sample.driver.as_mut().unwrap().devices[0].activity = Activity::Failed;
+        monitor().step(&mut model.state, &sample);
+        monitor().settle(&mut model.state);
+    }
+    model.clock_set = Some((61, -3 * S));
+    model.run(&monitor(), [65, 70, 75]);
+    let (there, measured) =
+        (model.user("alice", |u| u.session_seconds), model.user("alice", |u| u.measured_seconds));
+    let unobserved = model.state.gpus.values().next().unwrap().unobserved.unwrap().value;
+    assert!(unobserved > 10.0, "{unobserved}");
+    assert!(measured <= there - unobserved + 1.0, "{measured} of {there}, {unobserved} unobserved");
 }

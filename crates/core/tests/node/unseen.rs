@@ -161,6 +161,22 @@ fn accounting_alone_shows_what_never_worked() {
     assert_eq!((ended(&model), started(&model)), (1.0, 1.0));
 }
 
+#[test]
+fn a_process_that_comes_back_unseen_adds_to_its_session() {
+    let monitor = monitor();
+    let mut model = Model { remembers: true, ..Model::new(&[Job::new(7, 1, 19, 50)]) };
+    model.run(&monitor, [0, 5, 10, 15, 20, 25, 30]);
+    let start_us = model.wall(31 * S);
+    let record =
+        AccountingRecord { pid: 7, start_us, duration_us: 3 * S, sm: Some(50), max_memory_bytes: None };
+    let sample = with_record(model.sample(35), record);
+    monitor.step(&mut model.state, &sample);
+    monitor.settle(&mut model.state);
+    assert_eq!((sessions(&model).len(), ended(&model), started(&model)), (1, 1.0, 1.0));
+    assert!((model.user("alice", |u| u.sm_seconds) - (9.0 + 1.5)).abs() < 1e-9);
+    assert!((sessions(&model)[0].sm_seconds.unwrap().value - 10.5).abs() < 1e-9, "its own counter too");
+}
+
 const POD: &str = "0::/kubepods.slice/kubepods-pod00000001_0000_4000_8000_000000000000.slice/cri-containerd-0000000000000000000000000000000000000000000000000000000000000001.scope\n";
 
 /// As [`Model::step`], with the pod of [`POD`] as the API knows it.

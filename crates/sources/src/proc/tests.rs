@@ -275,11 +275,14 @@ fn a_session_whose_pid_is_listed_as_anothers_is_past() {
 }
 
 #[test]
-fn an_unlisted_process_that_cannot_be_read_is_an_error_and_none() {
+fn an_unlisted_process_that_cannot_be_read_is_an_error_and_not_gone() {
     let dir = tree();
     add(dir.path(), 7, b"x", 100);
     std::fs::write(dir.path().join("7/stat"), "garbage").unwrap();
     let mut taken = sample(&[]);
     let errors = Proc::new(dir.path(), Recent::default(), Clock::Real).read(&since(&[(7, 100)]), &mut taken);
-    assert_eq!((errors.len(), &*errors[0].kind, taken.processes), (1, "malformed", Some([].into())));
+    // Of a process that is over, and of one that left its device, more is known.
+    let may_be_there = Some([(7, Process::default())].into());
+    assert_eq!((errors.len(), &*errors[0].kind, taken.processes), (1, "malformed", may_be_there));
+    assert!(taken.past.is_empty());
 }

@@ -26,6 +26,11 @@ const DAY: i64 = 24 * HOUR;
 
 const KEEP: Retention = Retention { age: Duration::from_secs(90 * 86_400), bytes: 256 << 20 };
 
+/// Bytes that are used in its file.
+fn used(ledger: &Ledger) -> u64 {
+    super::upkeep::used_bytes(ledger.db.as_ref().unwrap()).unwrap()
+}
+
 fn open(folder: &Path) -> Ledger {
     Ledger::open(folder, KEEP).unwrap()
 }

@@ -20,9 +20,11 @@ struct Pod {
     work: Option<(u32, u32, u32)>,
 }
 
-const PODS: [Pod; 4] = [
+const PODS: [Pod; 5] = [
     // The whole time, at 40 %.
     Pod { name: "long", user: "alice", gpu: 0, work: Some((0, 100_000, 40)) },
+    // Beside it for ten minutes: they share its energy.
+    Pod { name: "beside", user: "erin", gpu: 0, work: Some((900, 1_500, 20)) },
     // 90 s, at 60 %.
     Pod { name: "short", user: "bob", gpu: 1, work: Some((601, 691, 60)) },
     // 3 s between two samples: nobody met the process, so nobody knows whose it was.
@@ -111,6 +113,47 @@ fn seconds(line: &Value, column: &str) -> Option<f64> {
     line[column].as_f64().map(|hours| hours * 3_600.0)
 }
 
+/// A pod's lines from the two sources, and the truth.
+fn agree(pod: &Pod, ledger: &Value, counters: &Value) {
+    assert_eq!(ledger["sessions"], counters["sessions"], "{}", pod.name);
+    let over = pod.is_met() && pod.work.is_some_and(|(_, until, _)| until < LENGTH);
+    assert_eq!(ledger["sessions"], Value::from(u64::from(over)), "{}", pod.name);
+    let busy = pod.work.map_or(0.0, |(.., sm)| f64::from(sm) / 100.0);
+    // How much of each a second holds at most. An L40S draws 350 W.
+    let rates = [
+        ("sm_hours", busy),
+        ("session_hours", 1.0),
+        ("memory_gib_hours", 2.0),
+        ("allocated_hours", 1.0),
+        ("idle_allocated_hours", 1.0),
+        ("energy_kwh", 350.0 / 3.6e6 * 3_600.0),
+    ];
+    for (column, rate) in rates {
+        let (ledger, counters) = (seconds(ledger, column), seconds(counters, column));
+        assert_eq!(ledger.is_some(), counters.is_some(), "{column} of {}", pod.name);
+        let (ledger, counters) = (ledger.unwrap_or(0.0), counters.unwrap_or(0.0));
+        let held = column.ends_with("allocated_hours");
+        let tolerance = if over && !held {
+            // Half an interval at the mean slope: the series goes on for ten minutes.
+            0.05 * ledger
+        } else {
+            // A scrape interval at each edge, and what waits to be counted.
+            (2.0 * f64::from(SCRAPE) + 15.0) * rate
+        };
+        assert!((ledger - counters).abs() <= tolerance, "{column} of {}: {ledger} {counters}", pod.name);
+    }
+    let (used, truth) = (seconds(ledger, "sm_hours"), pod.sm_seconds());
+    let truth = (truth > 0.0 && pod.is_met()).then_some(truth);
+    assert_eq!(used.is_some(), truth.is_some(), "{}: {used:?}", pod.name);
+    if let Some((used, truth)) = used.zip(truth) {
+        assert!((used - truth).abs() <= 0.01 * truth, "{}: {used} {truth}", pod.name);
+        for line in [ledger, counters] {
+            let mean = line["mean_utilization"].as_f64().unwrap();
+            assert!((mean - busy).abs() <= 0.05 * busy, "mean of {}: {mean} {busy}", pod.name);
+        }
+    }
+}
+
 #[test]
 fn prometheus_and_the_ledger_tell_the_truth_of_what_was_used() {
     let mut node = Node::in_cluster(&scenario());
@@ -134,25 +177,18 @@ fn prometheus_and_the_ledger_tell_the_truth_of_what_was_used() {
     assert!(serve.terminate().success());
     let prometheus = Known::of(&scrapes.openmetrics());
     let from_prometheus = |by: &str| lines(&node, by, &["--prometheus", &prometheus.url]);
-    let (of_ledger, of_counters) = (lines(&node, "user", &[]), from_prometheus("user"));
-    for pod in &PODS {
-        let (ledger, counters) = (&of_ledger[pod.user], &of_counters[pod.user]);
-        assert_eq!(ledger["sessions"], counters["sessions"], "{}", pod.user);
-        let over = pod.is_met() && pod.work.is_some_and(|(_, until, _)| until < LENGTH);
-        assert_eq!(ledger["sessions"], Value::from(u64::from(over)), "{}", pod.user);
-        for column in ["sm_hours", "session_hours", "allocated_hours", "idle_allocated_hours"] {
-            let (ledger, counters) = (seconds(ledger, column), seconds(counters, column));
-            let (ledger, counters) = (ledger.unwrap_or(0.0), counters.unwrap_or(0.0));
-            // Two scrape intervals at the edges, what waits to be counted, and half an interval at the mean slope.
-            let tolerance = 2.0 * f64::from(SCRAPE) + 15.0 + 0.05 * ledger;
-            assert!((ledger - counters).abs() <= tolerance, "{column} of {}: {ledger} {counters}", pod.user);
+    for by in ["user", "namespace", "pod"] {
+        let (of_ledger, of_counters) = (lines(&node, by, &[]), from_prometheus(by));
+        for pod in &PODS {
+            let key = match by {
+                "user" => pod.user.to_owned(),
+                "namespace" => format!("team-{}", pod.user),
+                _ => pod.name.to_owned(),
+            };
+            agree(pod, &of_ledger[&key], &of_counters[&key]);
         }
-        let (used, truth) = (seconds(ledger, "sm_hours"), pod.sm_seconds());
-        let truth = (truth > 0.0 && pod.is_met()).then_some(truth);
-        assert_eq!(used.is_some(), truth.is_some(), "{}: {used:?}", pod.user);
-        let (used, truth) = (used.unwrap_or(0.0), truth.unwrap_or(0.0));
-        assert!((used - truth).abs() <= 0.01 * truth, "{}: {used} {truth}", pod.user);
     }
+    let (of_ledger, of_counters) = (lines(&node, "user", &[]), from_prometheus("user"));
     let short = seconds(&from_prometheus("pod")["short"], "sm_hours").unwrap();
     assert!((short - 54.0).abs() <= 0.05 * 54.0, "a pod that lived for 90 s: {short}");
     for nobody in [&of_ledger[""], &of_counters[""]] {

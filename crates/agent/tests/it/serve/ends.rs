@@ -114,7 +114,8 @@ fn what_keeps_it_from_starting_is_said_with_its_remedy() {
         (["--listen", "9836"], "127.0.0.1:9836"),
         (["--scrape-interval", "0s"], "from 1s to 1h"),
         (["--ledger-size", "5"], "256MiB"),
-        (["--ledger-size", "5B"], "from 1MiB"),
+        (["--ledger-size", "5B"], "from 4MiB"),
+        (["--ledger-size", "3MiB"], "from 4MiB"),
         (["--ledger-age", "5m"], "from 1h"),
         (["--textfile-interval", "10ms"], "from 1s"),
     ] {
