@@ -15,7 +15,7 @@ day: ## Run a simulated day of 24 hours, with 20 000 sessions, through the agent
 	cargo build --quiet --workspace
 	DAY_HOURS=24 cargo test -p gpu-session-monitor --test day
 
-bench: ## Measure a collect beside the bare calls that it cannot do without; prints ratios
+bench: ## Measure collect beside the bare calls that it needs, and serve beside other exporters; prints ratios
 	@scripts/bench.sh
 
 audit: ## Check the dependencies against the advisory database; an unfetched database is a failure

@@ -4,7 +4,36 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
+# Others that export who uses which GPU, to measure beside. One that cannot be had is left out, and the report says why.
+tools=target/bench-tools
+# The last one that the Rust toolchain of this project builds; what is newer asks for 1.96.
+all_smi=0.22.0
+
+nvitop() {
+    [ ! -x "$tools/venv/bin/nvitop-exporter" ] || return 0
+    say "installing nvitop-exporter"
+    python3 -m venv "$tools/venv" &&
+        "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r tools/bench/requirements.txt
+}
+
+all_smi() {
+    [ ! -x "$tools/bin/all-smi" ] || return 0
+    say "building all-smi $all_smi (once; at most 8 minutes)"
+    CARGO_TARGET_DIR="$tools/build" timeout 480 \
+        cargo install --quiet --locked --root "$tools" --version "$all_smi" all-smi
+}
+
+# peer NAME FUNCTION WHY
+peer() {
+    rm -f "$tools/$1.absent"
+    "$2" || printf '%s\n' "$3" >"$tools/$1.absent"
+}
+
 need_rust
+mkdir -p "$tools"
+peer nvitop-exporter nvitop "it could not be installed from PyPI"
+peer all-smi all_smi "version $all_smi could not be built from crates.io within 8 minutes"
 say "building"
 cargo build --quiet --release -p gpu-session-monitor -p nvml-sim
 cargo bench -p gpu-session-monitor --bench collect
+cargo bench -p gpu-session-monitor --bench serve

@@ -18,6 +18,8 @@ mod driver;
 mod inside;
 #[path = "collect/measure.rs"]
 mod measure;
+#[path = "collect/pods.rs"]
+mod pods;
 #[path = "collect/report.rs"]
 mod report;
 

@@ -3,6 +3,7 @@
 
 use crate::cases::{Case, Stage};
 use crate::inside::{median, timed};
+use crate::pods::scenario;
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser as _;
 use gpu_session_core::state::State;
@@ -13,51 +14,13 @@ use gpu_session_sources::kubernetes::Mode;
 use kube_sim::scenario::Playback;
 use kube_sim::{ApiServer, Cluster, Kubelet};
 use nvml_sim::Scenario;
-use std::fmt::Write as _;
 use std::hint::black_box;
 
 /// Sessions, and the pods that they are in.
 const SESSIONS: u32 = 1_000;
 const PODS: u32 = 100;
-const GPUS: u32 = 8;
 const NODE: &str = "bench-node";
 const ROUNDS: &str = "60";
-
-/// Eight GPUs with a thousand processes, in pods or on the host.
-fn scenario(in_pods: bool) -> String {
-    let mut text = "version: 1\nutilization: { style: last }\ngpus:\n".to_owned();
-    for _ in 0..GPUS {
-        text.push_str("  - { model: NVIDIA H100 80GB HBM3, memory: 80GiB }\n");
-    }
-    text.push_str("processes:\n");
-    for pod in 0..PODS {
-        let cgroup = if in_pods {
-            let slice = format!("kubepods-burstable-pod{pod:08x}_0000_4000_8000_000000000000");
-            format!(
-                "0::/kubepods.slice/kubepods-burstable.slice/{slice}.slice/cri-containerd-{pod:064x}.scope"
-            )
-        } else {
-            "0::/user.slice/user-1000.slice/session-3.scope".to_owned()
-        };
-        let (pid, count, gpu) = (1_000 + pod * 100, SESSIONS / PODS, pod % GPUS);
-        let _ = writeln!(
-            text,
-            "  - {{ pid: {pid}, count: {count}, name: python3, uid: 1000, cgroup: \"{cgroup}\\n\", start: -30m, devices: [{{ gpu: {gpu}, memory: 64MiB, sm: 1 }}] }}"
-        );
-    }
-    text.push_str("pods:\n");
-    for pod in 0..PODS {
-        let (gpu, replica) = (pod % GPUS, pod / GPUS);
-        let _ = writeln!(
-            text,
-            "  - {{ uid: {pod:08x}-0000-4000-8000-000000000000, namespace: team-{}, name: train-{pod}, annotations: {{ creator-user-name: user-{} }}, start: -30m, containers: [{{ name: main, id: \"{pod:064x}\", devices: [\"GPU-5e550000-0000-4000-8000-{gpu:012x}::{replica}\"] }}] }}",
-            pod % 10,
-            pod % 40
-        );
-    }
-    text.push_str("passwd: [{ name: alice, uid: 1000 }]\n");
-    text
-}
 
 /// Median CPU of a sample, with how many requests to the API were made beyond the first sample.
 struct Sampled {
@@ -84,7 +47,7 @@ pub(crate) fn bench() -> anyhow::Result<()> {
 }
 
 fn measure(in_pods: bool) -> anyhow::Result<Sampled> {
-    let text = scenario(in_pods);
+    let text = scenario(SESSIONS, PODS, in_pods);
     let case = Case::plain("attribution", SESSIONS, text.clone());
     let stage = Stage::make(&case)?;
     let cluster = Cluster::new();
