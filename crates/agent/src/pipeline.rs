@@ -92,6 +92,7 @@ fn sources(settings: &Settings, pods: Mode) -> std::io::Result<Vec<Box<dyn Sourc
     let cri = |socket: &PathBuf| Cri::new(socket.clone(), wanted.clone(), clock());
     let dcgm = |url: &ExporterUrl| Dcgm::new(url.clone(), settings.selection.clone());
     let recent = Recent::default();
+    let proc = Proc::new(&settings.proc_root, recent.clone(), clock());
     let all: [Option<Box<dyn Source + Send>>; 8] = [
         boxed(Some(nvml(settings)?)),
         // Between the driver and /proc: a process that both have was there when the kubelet named the holder.
@@ -99,7 +100,10 @@ fn sources(settings: &Settings, pods: Mode) -> std::io::Result<Vec<Box<dyn Sourc
         boxed(
             settings.process_events.then(|| ProcessEvents::new(&settings.proc_root, recent.clone(), clock())),
         ),
-        boxed(Some(Proc::new(&settings.proc_root, recent.clone(), clock()))),
+        boxed(Some(match pods {
+            Mode::Once => proc,
+            Mode::Watch => proc.holding(),
+        })),
         boxed(Some(Users::new(settings.users.clone()))),
         // After /proc: what is slow must not come between the driver's lists and /proc.
         boxed(settings.kubernetes.as_ref().map(kubernetes)),

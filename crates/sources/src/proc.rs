@@ -1,8 +1,10 @@
 //! /proc: name, start, uid and cgroup of the processes that the driver names.
 //!
-//! Own reading instead of the `procfs` crate: one open per known process and sample, and names as raw bytes.
+//! Own reading instead of the `procfs` crate: names as raw bytes, and at most one open per known process and sample, none
+//! at all in a program that goes on where its processes can be held.
 
 pub(crate) mod files;
+mod held;
 pub(crate) mod recent;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ use files::{Failure, Files};
 use gpu_session_core::sample::{
     Activity, ActivityEntry, Device, PastProcess, Process, Request, Sample, SourceError,
 };
+use held::Held;
 use recent::By;
 pub use recent::Recent;
 use rustix::io::Errno;
@@ -23,6 +26,8 @@ use std::path::Path;
 pub struct Proc {
     files: Files,
     recent: Recent,
+    /// Of a program that goes on.
+    held: Option<Held>,
     clock: Clock,
     /// The clock that is never set, at this reading.
     now_us: i64,
@@ -49,7 +54,20 @@ impl Problems {
 impl Proc {
     /// Reads below `root`, `/proc` or where the host's is mounted; what it reads it remembers in `recent`.
     pub fn new(root: &Path, recent: Recent, clock: Clock) -> Self {
-        Self { files: Files::new(root), recent, clock, now_us: 0 }
+        Self { files: Files::new(root), recent, held: None, clock, now_us: 0 }
+    }
+
+    /// Holds the processes that are known, so that a later reading need not read those that run on. It takes a file
+    /// descriptor for each, and is for a program that goes on.
+    #[must_use]
+    pub fn holding(self) -> Self {
+        Self { held: Some(Held::new()), ..self }
+    }
+
+    /// Start of a process that runs for certain, without reading it.
+    fn held(&self, pid: u32, known: Option<u64>) -> Option<u64> {
+        let start = self.held.as_ref()?.start(pid)?;
+        known.filter(|known| *known == start)
     }
 
     /// Reads a process and remembers it; `None` for one that is gone.
@@ -59,13 +77,23 @@ impl Proc {
         known: Option<u64>,
         problems: &mut Problems,
     ) -> Result<Option<Process>, ()> {
+        if let Some(start) = self.held(pid, known) {
+            self.recent.lock().touch(pid, start, self.now_us);
+            return Ok(Some(Process { start_ticks: Some(start), ..Process::default() }));
+        }
+        let handle = self.held.as_ref().filter(|_| known.is_some()).and_then(|held| held.handle(pid));
         match self.files.process(pid, known) {
             Ok((process, failed)) => {
                 if let Some(errno) = failed {
                     problems.note(kind(errno), format!("{}/{pid}: {errno}", self.files.root()));
                 }
                 match known.filter(|known| process.start_ticks == Some(*known)) {
-                    Some(start) => self.recent.lock().touch(pid, start, self.now_us),
+                    Some(start) => {
+                        self.recent.lock().touch(pid, start, self.now_us);
+                        if let (Some(held), Some(handle)) = (&mut self.held, handle) {
+                            held.hold(pid, start, handle);
+                        }
+                    }
                     None => self.recent.lock().insert(pid, &process, By::Driver, self.now_us),
                 }
                 Ok(Some(process))
@@ -93,9 +121,12 @@ impl Proc {
         named: bool,
         problems: &mut Problems,
     ) -> Result<(Option<Process>, Vec<PastProcess>), ()> {
-        let running = match self.files.running(pid) {
-            Ok(start) => Some(start),
-            Err(failure) => self.failed(pid, &failure, problems)?,
+        let running = match self.held(pid, known) {
+            Some(start) => Some(start),
+            None => match self.files.running(pid) {
+                Ok(start) => Some(start),
+                Err(failure) => self.failed(pid, &failure, problems)?,
+            },
         };
         let process = match running {
             Some(start) if known == Some(start) => {
@@ -122,8 +153,16 @@ impl Source for Proc {
             Ok(node) => {
                 sample.boot_id.clone_from(&node.boot_id);
                 sample.boot_us = node.boot_us(&self.clock);
+                // A pidfd is asked for by a pid of our own namespace.
+                self.held.take_if(|_| !node.has_our_pids);
             }
             Err(error) => return vec![error],
+        }
+        // Ticks count from the boot: those of another say nothing.
+        let same_boot = *request.boot_id == *sample.boot_id.as_deref().unwrap_or("");
+        let known = |pid| request.known.get(&pid).copied().filter(|_| same_boot);
+        if let Some(held) = &mut self.held {
+            held.look(|pid, start| known(pid) == Some(start));
         }
         let devices = || sample.driver.iter().flat_map(|driver| &driver.devices);
         let mut listed: Vec<u32> =
@@ -136,9 +175,6 @@ impl Source for Proc {
             .collect();
         let mut found = BTreeMap::new();
         let mut problems = Problems::default();
-        // Ticks count from the boot: those of another say nothing.
-        let same_boot = *request.boot_id == *sample.boot_id.as_deref().unwrap_or("");
-        let known = |pid| request.known.get(&pid).copied().filter(|_| same_boot);
         for &pid in &listed {
             // One that cannot be read is on the device all the same.
             let process = self.process(pid, known(pid), &mut problems);

@@ -5,7 +5,7 @@ use crate::source_error;
 use gpu_session_core::sample::{Process, SourceError};
 use gpu_session_core::text;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, openat};
 use rustix::io::Errno;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ pub(super) struct Node {
     btime_us: Option<i64>,
     /// It is of the kernel that we run on.
     is_ours: bool,
+    /// Its pids are those of our own namespace.
+    pub(super) has_our_pids: bool,
 }
 
 impl Node {
@@ -98,7 +100,8 @@ impl Files {
         let boot_id = read_at(directory.as_fd(), "sys/kernel/random/boot_id", &mut self.buffer)
             .ok()
             .map(|()| text::clean_bytes(self.buffer.trim_ascii()).into());
-        if self.is_nested() {
+        let has_our_pids = self.has_our_pids(&directory);
+        if has_our_pids && in_initial_pid_namespace() == Some(false) {
             return Err(source_error(
                 "pid_namespace",
                 format!(
@@ -108,18 +111,18 @@ impl Files {
         }
         let own = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
         let is_ours = own.is_some_and(|own| boot_id.as_deref() == Some(own.trim()));
-        Ok(Node { directory, boot_id, btime_us, is_ours })
+        Ok(Node { directory, boot_id, btime_us, is_ours, has_our_pids })
     }
 
-    /// Whether this /proc is that of a pid namespace below the initial one. In the host's /proc our own entry
-    /// names our pid in every namespace down to ours; in our own namespace's there is one pid only.
-    fn is_nested(&self) -> bool {
+    /// Whether this is the kernel's /proc of our own pid namespace. In that of one above, our own entry names our pid
+    /// in every namespace down to ours; in our own namespace's there is one pid only.
+    fn has_our_pids(&self, directory: &OwnedFd) -> bool {
         let Ok(status) = std::fs::read_to_string(self.root.join("self/status")) else {
             return false;
         };
         let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         pids.is_some_and(|pids| pids.split_whitespace().count() == 1)
-            && in_initial_pid_namespace() == Some(false)
+            && rustix::fs::fstatfs(directory).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
     }
 
     /// Reads a file of a process into the kept buffer.

@@ -286,3 +286,87 @@ fn an_unlisted_process_that_cannot_be_read_is_an_error_and_not_gone() {
     assert_eq!((errors.len(), &*errors[0].kind, taken.processes), (1, "malformed", may_be_there));
     assert!(taken.past.is_empty());
 }
+
+fn child() -> std::process::Child {
+    std::process::Command::new("sleep").arg("600").spawn().unwrap()
+}
+
+/// What a source says of a process that the driver lists.
+fn listed(source: &mut Proc, known: &[(u32, u64)], pid: u32) -> Option<Process> {
+    let mut sample = sample(&[pid]);
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let request = Request {
+        known: known.iter().copied().collect(),
+        boot_id: boot_id.trim().into(),
+        ..Request::default()
+    };
+    assert_eq!(source.read(&request, &mut sample), []);
+    sample.processes.unwrap().remove(&pid)
+}
+
+#[test]
+fn a_process_that_is_held_is_not_read_until_it_ends() {
+    let mut child = child();
+    let pid = child.id();
+    let mut source = Proc::new(Path::new("/proc"), Recent::default(), Clock::Real).holding();
+    let start = listed(&mut source, &[], pid).unwrap().start_ticks.unwrap();
+    assert_eq!(source.held(pid, Some(start)), None, "one that is seen once is not worth a file");
+
+    let known = [(pid, start)];
+    let read = listed(&mut source, &known, pid).unwrap();
+    assert_eq!(source.held(pid, Some(start)), Some(start));
+    assert_eq!(listed(&mut source, &known, pid).unwrap(), read);
+
+    // It waits for its parent, who reads its end: until then it has its pid.
+    child.kill().unwrap();
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    while !stat().contains(") Z ") {
+        std::thread::yield_now();
+    }
+    assert_eq!(listed(&mut source, &known, pid).unwrap(), read);
+    child.wait().unwrap();
+    assert_eq!(listed(&mut source, &known, pid), None);
+    assert_eq!(source.held(pid, Some(start)), None);
+}
+
+#[test]
+fn a_session_that_is_not_known_any_more_is_let_go() {
+    let mut child = child();
+    let pid = child.id();
+    let mut source = Proc::new(Path::new("/proc"), Recent::default(), Clock::Real).holding();
+    let start = listed(&mut source, &[], pid).unwrap().start_ticks.unwrap();
+    listed(&mut source, &[(pid, start)], pid);
+    assert_eq!(source.held(pid, Some(start)), Some(start));
+    // A known start that is of another process is not this one's.
+    let other = listed(&mut source, &[(pid, start + 1)], pid).unwrap();
+    assert_eq!((other.start_ticks, other.command.as_deref()), (Some(start), Some("sleep")));
+    assert_eq!(source.held(pid, Some(start)), None);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_handle_of_one_that_ended_before_its_pid_was_read_holds_no_other() {
+    let mut held = Held::new();
+    let mut child = child();
+    let pid = child.id();
+    let handle = held.handle(pid).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    held.hold(pid, 77, handle);
+    held.look(|_, _| true);
+    assert_eq!(held.start(pid), None);
+    assert!(held.handle(pid).is_none(), "nobody has the pid");
+}
+
+#[test]
+fn processes_of_a_tree_that_is_not_the_kernels_are_not_held() {
+    let dir = tree();
+    add(dir.path(), std::process::id(), b"python3", 100);
+    let mut source = Proc::new(dir.path(), Recent::default(), Clock::Real).holding();
+    let request = Request { known: [(std::process::id(), 100)].into(), ..Request::default() };
+    for _ in 0..2 {
+        assert_eq!(source.read(&request, &mut sample(&[std::process::id()])), []);
+    }
+    assert!(source.held.is_none());
+}
