@@ -33,5 +33,5 @@ golden: ## Record the captures and their expected output anew; review the diff
 gpu-check: ## Hold the collector against a real card (docs/gpu-check.md); needs an NVIDIA GPU
 	@scripts/gpu-check.sh $(GPU_CHECK_ARGS)
 
-build: ## Build the program for use: target/release/gpu-session-monitor
-	cargo build --release -p gpu-session-monitor
+build: ## Build the program for use, without the demo: target/release/gpu-session-monitor
+	cargo build --release -p gpu-session-monitor --no-default-features

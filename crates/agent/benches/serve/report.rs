@@ -40,6 +40,7 @@ pub(crate) fn print(title: &str, rows: &[Row], absent: &[String]) {
     line(rows, "driver calls a sample", 0, |row| row.calls, false);
     line(rows, "resident, MiB", 1, |row| Some(row.memory.now), true);
     line(rows, "resident at most, MiB", 1, |row| Some(row.memory.peak), true);
+    line(rows, "of it the simulated driver's file", 1, |row| Some(row.memory.driver), false);
     line(rows, "/metrics, KiB", 0, |row| Some(row.body_bytes as f64 / 1024.0), false);
     line(rows, "CPU an answer, ms", 2, |row| Some(row.answer_ms), true);
     line(rows, "answer p50, ms", 2, |row| row.latencies.percentile(50), true);

@@ -23,7 +23,12 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
 pub(crate) struct Memory {
     pub(crate) now: f64,
     pub(crate) peak: f64,
+    /// Of it, pages of the simulated driver's file.
+    pub(crate) driver: f64,
 }
+
+/// What the simulated driver's file ends with.
+const DRIVER: &str = "/libnvml_sim.so";
 
 /// Resident memory of a process.
 pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
@@ -34,5 +39,20 @@ pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
             line.and_then(|line| line.trim().strip_suffix(" kB")).with_context(|| format!("no {name}"))?;
         Ok(kib.parse::<f64>()? / 1024.0)
     };
-    Ok(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
+    Ok(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")?, driver: driver(pid)? })
+}
+
+fn driver(pid: u32) -> anyhow::Result<f64> {
+    let (mut kib, mut is_driver) = (0, false);
+    for line in std::fs::read_to_string(format!("/proc/{pid}/smaps"))?.lines() {
+        match line.strip_prefix("Rss:").and_then(|rss| rss.trim().strip_suffix(" kB")) {
+            Some(rss) if is_driver => kib += rss.parse::<u32>()?,
+            // A mapping begins with its addresses, a figure with its name and a colon.
+            None if line.split(' ').next().is_some_and(|first| !first.ends_with(':')) => {
+                is_driver = line.ends_with(DRIVER);
+            }
+            _ => {}
+        }
+    }
+    Ok(f64::from(kib) / 1024.0)
 }

@@ -13,6 +13,7 @@ use gpu_session_sources::clock::Clock;
 use http_body::{Frame, SizeHint};
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as Task, Poll};
 use tokio::sync::watch;
@@ -51,23 +52,48 @@ pub struct Published {
     labels: Labels,
     reload: Option<(bool, f64)>,
     stale_after_us: i64,
-    text: OnceLock<Bytes>,
-    open_metrics: OnceLock<Bytes>,
+    text: Rendered,
+    open_metrics: Rendered,
+}
+
+/// Everything but the age, in one format.
+#[derive(Default)]
+struct Rendered {
+    body: OnceLock<Bytes>,
+    /// How often it was asked for.
+    asked: AtomicUsize,
 }
 
 impl Published {
     /// `reload` is of [`Context::reload`]; older than `stale_after_us` the snapshot is stale.
     pub fn new(reading: Reading, labels: Labels, reload: Option<(bool, f64)>, stale_after_us: i64) -> Self {
-        let (text, open_metrics) = (OnceLock::new(), OnceLock::new());
+        let (text, open_metrics) = (Rendered::default(), Rendered::default());
         Self { reading, labels, reload, stale_after_us, text, open_metrics }
     }
 
-    /// Everything but the age.
-    fn body(&self, format: Format) -> Bytes {
-        let slot = match format {
+    /// Renders what was asked for more than once of the one before: whoever asks that often is not to wait for it.
+    pub fn prepare(&self, before: &Self) {
+        for format in [Format::Text, Format::OpenMetrics] {
+            if before.rendered(format).asked.load(Relaxed) > 1 {
+                self.body(format);
+            }
+        }
+    }
+
+    fn rendered(&self, format: Format) -> &Rendered {
+        match format {
             Format::Text => &self.text,
             Format::OpenMetrics => &self.open_metrics,
-        };
+        }
+    }
+
+    /// What is answered, but for the age.
+    fn asked(&self, format: Format) -> Bytes {
+        self.rendered(format).asked.fetch_add(1, Relaxed);
+        self.body(format)
+    }
+
+    fn body(&self, format: Format) -> Bytes {
         let render = || {
             let context =
                 Context { version: VERSION, revision: REVISION, reload: self.reload, ..Context::default() };
@@ -79,7 +105,7 @@ impl Published {
             });
             Bytes::from(without_end(text))
         };
-        slot.get_or_init(render).clone()
+        self.rendered(format).body.get_or_init(render).clone()
     }
 
     /// The metrics of the age, and the end.
@@ -127,7 +153,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoR
         (Format::Text, "text/plain; version=0.0.4; charset=utf-8")
     };
     let tail = published.tail(shared.clock.monotonic_us(), format);
-    let parts = Parts([Some(published.body(format)), Some(tail)]);
+    let parts = Parts([Some(published.asked(format)), Some(tail)]);
     ([(header::CONTENT_TYPE, content_type)], Body::new(parts))
 }
 
@@ -152,5 +178,30 @@ impl http_body::Body for Parts {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.0.iter().flatten().map(|bytes| bytes.len() as u64).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_more_than_once_is_ready_in_the_next() {
+        let published = || {
+            let reading = Reading::before_the_first(Arc::new(CounterView::default()));
+            Published::new(reading, Labels::default(), None, 0)
+        };
+        let ready = |after: &Published, format| {
+            let next = published();
+            next.prepare(after);
+            next.rendered(format).body.get().is_some()
+        };
+        let before = published();
+        assert!(!ready(&before, Format::Text));
+        before.asked(Format::Text);
+        assert!(!ready(&before, Format::Text), "whoever scrapes seldom costs nothing between");
+        before.asked(Format::Text);
+        assert!(ready(&before, Format::Text));
+        assert!(!ready(&before, Format::OpenMetrics));
     }
 }

@@ -40,6 +40,9 @@ const HOLD_US: i64 = 30_000_000;
 /// Longest wait where nothing is due; the loop then only looks at its clocks.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// Longest wait for the sources at the end; what hangs is left behind.
+const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
+
 /// What the loop waits for.
 enum Event {
     /// A sample, and by which generation of settings it was read.
@@ -163,7 +166,10 @@ impl<'a> Loop<'a> {
         };
         notify::stopping();
         // What failed was told; without the state what was used since the last save counts anew at the next start.
-        if self.recorder.finish() { exit } else { Exit::Failed }
+        let saved = self.recorder.finish();
+        drop(self.reader);
+        leave(&self.events);
+        if saved { exit } else { Exit::Failed }
     }
 
     fn patience(&self) -> Duration {
@@ -229,6 +235,7 @@ impl<'a> Loop<'a> {
 
     fn publish(&self) {
         let published = publish(&self.settings, self.reloaded, &self.reading);
+        published.prepare(&self.published.borrow());
         self.published.send_replace(Arc::new(published));
     }
 
@@ -269,6 +276,16 @@ impl<'a> Loop<'a> {
             self.textfile = TextfileWriter::new(&self.settings, now_us);
         }
         say::info("the configuration was read anew");
+    }
+}
+
+/// Lets the reader, whose orders have ended, leave its sources in order, unless one of them hangs.
+fn leave(events: &Receiver<Event>) {
+    let until = Instant::now() + LONGEST_GOODBYE;
+    while let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        if matches!(event, Event::ReaderEnded) {
+            break;
+        }
     }
 }
 

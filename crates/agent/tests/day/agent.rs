@@ -1,6 +1,6 @@
 //! The agent: the loop that ships, whose every snapshot moves the day on by one interval.
 
-use crate::{DAY, EPOCH, INTERVAL, counters, truth};
+use crate::{DAY, EPOCH, INTERVAL, counters, memory, truth};
 use clap::Parser as _;
 use gpu_session_monitor::cli::{Cli, Command};
 use gpu_session_monitor::exit::Exit;
@@ -33,7 +33,9 @@ pub(crate) fn run(folder: &Path) {
     let mut second = second_of(folder);
     tree.sync((EPOCH + second) * 1_000_000).unwrap();
     let mut seen = counters::last(folder);
+    let mut watched = memory::Watched::default();
     let observe = Box::new(move |snapshot: &gpu_session_core::snapshot::Snapshot| {
+        watched.look(folder);
         let now = counters::of(snapshot);
         counters::check(&seen, &now);
         if now != seen {

@@ -1,6 +1,6 @@
 //! A day of the agent: the loop, tracker, accounts and ledger that ship, on a simulated driver and clock. Twenty thousand
 //! sessions come and go; the agent is killed again and again, the driver is reloaded, a MIG layout changes, the clock is
-//! set back. At the end the ledger and the counters are held against the truth. `make day` runs it whole; without
+//! set back. At the end the ledger and the counters are held against the truth, and the memory of the last life must be flat. `make day` runs it whole; without
 //! `DAY_HOURS` it is a day of two hours, with all that happens in a long one.
 //!
 //! This program is the day itself, and, run by it, the agent: in a process of its own, so that it can be killed.
@@ -10,6 +10,7 @@
 
 mod agent;
 mod counters;
+mod memory;
 mod truth;
 mod verdict;
 
@@ -55,15 +56,15 @@ fn report(passed: usize, filtered: usize) {
 }
 
 fn day() {
-    let folder = tempfile::Builder::new().prefix("gpu-session-monitor-day-").tempdir_in(memory()).unwrap();
+    let folder = tempfile::Builder::new().prefix("gpu-session-monitor-day-").tempdir_in(fastest()).unwrap();
     let truth = truth::Truth::new();
     truth.write(folder.path());
     let mut dice = truth::Dice(11);
     let mut kills = 0;
     loop {
         let mut agent = start(folder.path());
-        // Kills fall evenly over the day, each at whatever the agent is doing then.
-        let until = *DAY * (kills as i64 + 1) / (KILLS as i64 + 1);
+        // Kills fall evenly over three quarters of the day, each at whatever the agent is doing then.
+        let until = *DAY * 3 * (kills as i64 + 1) / (4 * KILLS as i64);
         let ended = if kills < KILLS {
             await_or_end(&mut agent, folder.path(), until)
         } else {
@@ -82,10 +83,11 @@ fn day() {
     verdict::sessions(&truth, &verdict::ledger(folder.path()));
     verdict::users(&truth, &counters::last(folder.path()));
     verdict::report(&truth, folder.path());
+    memory::is_flat(folder.path());
 }
 
 /// Where files cost no disk: nothing here is about its speed.
-fn memory() -> PathBuf {
+fn fastest() -> PathBuf {
     let shared = Path::new("/dev/shm");
     if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() }
 }

@@ -46,6 +46,19 @@ fn a_run_that_was_killed_never_showed_more_than_the_next() {
 }
 
 #[test]
+fn at_its_end_the_driver_is_left_in_order() {
+    let node = node("");
+    // The driver writes it when it is left.
+    let left = node.path("calls");
+    let mut command = node.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = Serve::run(command.env("NVML_SIM_CALLS", &left));
+    serve.sampled(&node);
+    assert!(!left.exists());
+    assert_eq!(serve.terminate().code(), Some(0));
+    assert!(left.exists());
+}
+
+#[test]
 fn while_the_driver_hangs_it_answers_and_ends_in_time() {
     let mut node = node(HANGS);
     let mut serve = Serve::start(&node, &["--timeout", "10m"]);
