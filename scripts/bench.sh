@@ -19,7 +19,7 @@ nvitop() {
 all_smi() {
     [ ! -x "$tools/bin/all-smi" ] || return 0
     # One of its dependencies compiles a protocol when it is built. What dies in here ends this function only.
-    (need protoc protobuf-compiler libprotobuf-dev) || return
+    (need protoc protobuf-compiler libprotobuf-dev libdrm-dev) || return
     say "building all-smi $all_smi (once; at most 20 minutes)"
     CARGO_TARGET_DIR="$tools/build" timeout 1200 \
         cargo install --quiet --locked --root "$tools" --version "$all_smi" all-smi
@@ -34,7 +34,7 @@ peer() {
 need_rust
 mkdir -p "$tools"
 peer nvitop-exporter nvitop "it could not be installed from PyPI"
-peer all-smi all_smi "version $all_smi could not be built from crates.io within 20 minutes"
+peer all-smi all_smi "version $all_smi could not be built from crates.io within 20 minutes (it needs Debian's protobuf-compiler, libprotobuf-dev and libdrm-dev)"
 say "building"
 cargo build --quiet --release -p nvml-sim
 # The program as it is shipped: without the demo.
