@@ -40,7 +40,7 @@ pub(super) fn start(
 
 async fn serve(listener: Option<tokio::net::TcpListener>, shared: Shared, events: &Sender<Event>) {
     let Some(listener) = listener else { return };
-    let why = match axum::serve(Limited::new(listener), http::router(shared)).await {
+    let why = match axum::serve(Limited::new(listener), http::public(shared)).await {
         Ok(()) => "it has ended".to_owned(),
         Err(e) => e.to_string(),
     };

@@ -119,7 +119,8 @@ impl<'a> Loop<'a> {
         let reloaded = reload.as_ref().map(|_| (true, clock.now_us() as f64 / 1e6));
         let published = watch::Sender::new(Arc::new(publish(&settings, reloaded, &reading)));
         let (sender, events) = channel();
-        let shared = Shared { published: published.subscribe(), clock: clock.clone() };
+        let state_dir = settings.common.state_dir.clone();
+        let shared = Shared { published: published.subscribe(), clock: clock.clone(), state_dir };
         io::start(listener, shared, sender.clone())?;
         let reader = Reader::start(&settings.common, sender)?;
         let now_us = clock.monotonic_us();

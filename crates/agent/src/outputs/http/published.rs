@@ -1,33 +1,13 @@
-//! HTTP: `/metrics` of the last snapshot. A request never takes a sample.
+//! The last snapshot, as it is answered.
 
 use crate::{REVISION, VERSION};
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::body::Bytes;
 use gpu_session_core::metrics::{Context, Format, Labels, render_only, table};
 use gpu_session_core::snapshot::{CounterView, Snapshot};
-use gpu_session_sources::clock::Clock;
-use http_body::{Frame, SizeHint};
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context as Task, Poll};
-use tokio::sync::watch;
 
 const END_OF_OPENMETRICS: &str = "# EOF\n";
-
-/// What requests are answered from. Further routes take it too.
-#[derive(Clone)]
-pub struct Shared {
-    /// The last snapshot.
-    pub published: watch::Receiver<Arc<Published>>,
-    /// The clock, for the snapshot's age.
-    pub clock: Clock,
-}
 
 /// A snapshot, and when it was taken.
 #[derive(Clone)]
@@ -88,7 +68,7 @@ impl Published {
     }
 
     /// What is answered, but for the age.
-    fn asked(&self, format: Format) -> Bytes {
+    pub(super) fn asked(&self, format: Format) -> Bytes {
         self.rendered(format).asked.fetch_add(1, Relaxed);
         self.body(format)
     }
@@ -109,7 +89,7 @@ impl Published {
     }
 
     /// The metrics of the age, and the end.
-    fn tail(&self, now_us: i64, format: Format) -> Bytes {
+    pub(super) fn tail(&self, now_us: i64, format: Format) -> Bytes {
         let Some(taken_us) = self.reading.taken_us else { return end(String::new(), format) };
         let age_us = (now_us - taken_us).max(0);
         let context =
@@ -133,52 +113,6 @@ fn end(mut text: String, format: Format) -> Bytes {
         text.push_str(END_OF_OPENMETRICS);
     }
     text.into()
-}
-
-/// The routes.
-pub fn router(shared: Shared) -> Router {
-    Router::new().route("/", get(index)).route("/metrics", get(metrics)).with_state(shared)
-}
-
-async fn index() -> impl IntoResponse {
-    "gpu-session-monitor\n\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n"
-}
-
-async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> impl IntoResponse {
-    let published = Arc::clone(&shared.published.borrow());
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let (format, content_type) = if accept.contains("application/openmetrics-text") {
-        (Format::OpenMetrics, "application/openmetrics-text; version=1.0.0; charset=utf-8")
-    } else {
-        (Format::Text, "text/plain; version=0.0.4; charset=utf-8")
-    };
-    let tail = published.tail(shared.clock.monotonic_us(), format);
-    let parts = Parts([Some(published.asked(format)), Some(tail)]);
-    ([(header::CONTENT_TYPE, content_type)], Body::new(parts))
-}
-
-/// A body of two parts, so that the large one need not be copied for each request.
-struct Parts([Option<Bytes>; 2]);
-
-impl http_body::Body for Parts {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Task<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = self.0.iter_mut().find_map(Option::take);
-        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.iter().all(Option::is_none)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.iter().flatten().map(|bytes| bytes.len() as u64).sum())
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,34 @@
+//! HTTP from the last snapshot. A request never takes a sample.
+
+mod metrics;
+mod published;
+
+pub use published::{Published, Reading};
+
+use axum::Router;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use gpu_session_sources::clock::Clock;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What requests are answered from.
+#[derive(Clone)]
+pub struct Shared {
+    /// The last snapshot.
+    pub published: watch::Receiver<Arc<Published>>,
+    /// The clock, for the snapshot's age.
+    pub clock: Clock,
+    /// Folder of the ledger.
+    pub state_dir: PathBuf,
+}
+
+/// Routes that are served whoever may connect.
+pub fn public(shared: Shared) -> Router {
+    Router::new().route("/", get(index)).route("/metrics", get(metrics::metrics)).with_state(shared)
+}
+
+async fn index() -> impl IntoResponse {
+    "gpu-session-monitor\n\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n"
+}
