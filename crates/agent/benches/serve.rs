@@ -9,10 +9,18 @@
 #[allow(dead_code, reason = "the cases of collect are its own")]
 #[path = "collect/cases.rs"]
 mod cases;
+#[allow(dead_code, reason = "launchers of other measurements are not used")]
+#[path = "collect/child.rs"]
+mod child;
 #[path = "serve/client.rs"]
 mod client;
+#[path = "collect/driver.rs"]
+mod driver;
 #[path = "serve/exporter.rs"]
 mod exporter;
+#[allow(dead_code, reason = "only its clock is used")]
+#[path = "collect/inside.rs"]
+mod inside;
 #[path = "serve/node.rs"]
 mod node;
 #[path = "serve/peers.rs"]
@@ -28,6 +36,9 @@ fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("process") => node::idle(),
+        Some("empty") => Ok(()),
+        Some("driver") => driver::run(&args[1..]),
+        Some("launch") => child::launch(&args[1..]),
         _ if args.iter().any(|arg| arg == "--bench") => bench(),
         // `cargo test --all-targets` runs this too.
         _ => {
@@ -50,6 +61,7 @@ fn bench() -> anyhow::Result<()> {
             }
         }
         report::print(layout.name(), &rows, &absent);
+        report::driver(usage::driver_alone(&node.stage)?);
     }
     report::kubernetes(node::in_pods()?);
     Ok(())

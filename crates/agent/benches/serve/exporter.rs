@@ -95,7 +95,7 @@ fn run(exporter: &Exporter, stage: &Stage) -> anyhow::Result<Row> {
         .env("LD_LIBRARY_PATH", stage.path("lib"))
         .env("HOME", stage.path(""));
     command
-        .env("PATH", "/usr/bin:/bin")
+        .env("PATH", format!("{}:/usr/bin:/bin", stage.text("bin")))
         .stdout(File::create(&log)?)
         .stderr(File::options().append(true).open(&log)?);
     let begin = Instant::now();

@@ -8,6 +8,8 @@ use kube_sim::scenario::Playback;
 use kube_sim::{ApiServer, Cluster, Kubelet};
 use nvml_sim::Scenario;
 use std::fmt::Write as _;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
 const MIG: &str = include_str!("../../../../testdata/scenarios/mig-224.yaml");
@@ -75,6 +77,11 @@ impl Node {
         for name in ["lib/libnvidia-ml.so", "lib/libnvidia-ml.so.1"] {
             std::os::unix::fs::symlink(stage.library(), stage.path(name))?;
         }
+        // By its answer some find out whether there is a GPU at all, before they ask NVML.
+        let command = stage.path("bin/nvidia-smi");
+        std::fs::create_dir(stage.path("bin"))?;
+        std::fs::write(&command, "#!/bin/sh\necho 'GPU 0: NVIDIA H100 80GB HBM3'\n")?;
+        std::fs::set_permissions(&command, Permissions::from_mode(0o755))?;
         Ok(Self { stage, children })
     }
 }

@@ -74,6 +74,13 @@ fn line(rows: &[Row], what: &str, digits: usize, figure: impl Fn(&Row) -> Option
     println!("| {what} | {} |", cells.join(" | "));
 }
 
+/// What the simulated driver has of each memory, MiB.
+pub(crate) fn driver(mib: f64) {
+    println!(
+        "\nThe simulated driver alone, in a bare loop of its calls: {mib:.1} MiB of each resident memory."
+    );
+}
+
 /// `serve` with Kubernetes sources.
 pub(crate) fn kubernetes(row: Row) {
     print(

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "only the process's CPU clock is finer than the ticks of /proc")]
 
+use crate::cases::Stage;
+use crate::child;
 use anyhow::{Context as _, ensure};
 use std::time::Duration;
 
@@ -55,4 +57,17 @@ fn driver(pid: u32) -> anyhow::Result<f64> {
         }
     }
     Ok(f64::from(kib) / 1024.0)
+}
+
+/// What the simulated driver takes, its file and what it allocates, MiB: a bare loop of driver calls beside an empty
+/// program.
+pub(crate) fn driver_alone(stage: &Stage) -> anyhow::Result<f64> {
+    let own = std::env::current_exe()?.display().to_string();
+    let peak_kib = |words: &[&str]| {
+        let args: Vec<String> =
+            [&own, "launch", &own].iter().chain(words).map(|word| (*word).to_owned()).collect();
+        child::usage(stage.command(&args)).map(|usage| usage.peak_kib)
+    };
+    let driver = peak_kib(&["driver", "1", &stage.library(), "1000000"])?;
+    Ok((driver - peak_kib(&["empty"])?) / 1024.0)
 }
