@@ -12,7 +12,7 @@ mod ticker;
 
 use crate::exit::{Exit, Failure};
 use crate::ledger::Ledger;
-use crate::outputs::http::{Published, Reading, Shared};
+use crate::outputs::http::{Heart, Published, Reading, Shared};
 use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::say::{self, Conditions};
@@ -21,6 +21,7 @@ use anyhow::Context as _;
 use gpu_session_core::monitor::Monitor;
 use gpu_session_core::sample::Sample;
 use gpu_session_core::snapshot::Snapshot;
+use gpu_session_sources::Progress;
 use gpu_session_sources::clock::Clock;
 use notify::Notifier;
 use reader::Reader;
@@ -36,9 +37,6 @@ use tokio::sync::watch;
 
 /// Counters wait this long for a late attribution.
 const HOLD_US: i64 = 30_000_000;
-
-/// Longest wait where nothing is due; the loop then only looks at its clocks.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Longest wait for the sources at the end; what hangs is left behind.
 const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
@@ -99,6 +97,7 @@ pub struct Loop<'a> {
     textfile: Option<TextfileWriter>,
     conditions: Conditions,
     notifier: Notifier,
+    heart: Heart,
     reload: Option<Reload>,
     /// Whether the configuration was good when it was last read, and when it last was, Unix seconds.
     reloaded: Option<(bool, f64)>,
@@ -120,9 +119,16 @@ impl<'a> Loop<'a> {
         let published = watch::Sender::new(Arc::new(publish(&settings, reloaded, &reading)));
         let (sender, events) = channel();
         let state_dir = settings.common.state_dir.clone();
-        let shared = Shared { published: published.subscribe(), clock: clock.clone(), state_dir };
+        let (heart, progress) = (Heart::new(clock.clone()), Progress::default());
+        let shared = Shared {
+            published: published.subscribe(),
+            clock: clock.clone(),
+            heart: heart.clone(),
+            progress: progress.clone(),
+            state_dir,
+        };
         io::start(listener, shared, sender.clone())?;
-        let reader = Reader::start(&settings.common, sender)?;
+        let reader = Reader::start(&settings.common, sender, progress)?;
         let now_us = clock.monotonic_us();
         Ok(Self {
             recorder,
@@ -135,6 +141,7 @@ impl<'a> Loop<'a> {
             textfile: TextfileWriter::new(&settings, now_us),
             conditions: Conditions::default(),
             notifier: Notifier::new(),
+            heart,
             reload,
             reloaded,
             until: end_after.and_then(|after| Instant::now().checked_add(after)),
@@ -150,6 +157,7 @@ impl<'a> Loop<'a> {
         warn_of_two_outputs(&self.settings);
         let exit = loop {
             self.notifier.beat();
+            self.heart.beat();
             if self.until.is_some_and(|until| Instant::now() >= until) {
                 break Exit::Ok;
             }
@@ -176,7 +184,7 @@ impl<'a> Loop<'a> {
     fn patience(&self) -> Duration {
         let until = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limits = [Some(self.clock.patience(self.ticker.next_us())), self.notifier.patience(), until];
-        limits.into_iter().flatten().fold(LONGEST_WAIT, Duration::min)
+        limits.into_iter().flatten().fold(Heart::EVERY, Duration::min)
     }
 
     fn tick(&mut self) {

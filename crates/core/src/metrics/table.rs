@@ -1,6 +1,6 @@
 //! Every metric, once.
 
-use super::render::{Series, render_labels};
+use super::series::{Series, Shared};
 use super::{SessionText, View};
 use crate::accounting::{Counter, GpuTotals, Method, Usage};
 use crate::json::seconds;
@@ -307,9 +307,9 @@ pub static TABLE: &[Metric] = &[
         |v, s| s.maybe(&[], v.context.reload.map(|(_, at)| at))),
     metric!(COLLECTOR Counter "gpu_session_collector_unobserved_seconds_total" &["gpu"],
         "Time of the device whose use by process could not be measured.",
-        |v, s| totals(v, |gpu, t| s.maybe(&[gpu], t.unobserved.map(|c| c.value)))),
+        |v, s| totals(v, |gpu, t| s.counter_at_once(&[gpu], t.unobserved))),
     metric!(COLLECTOR Counter "gpu_session_collector_write_errors_total" &["target"],
-        "Failures to write, by what could not be written: state, ledger or textfile.",
+        "Failures to write, by what could not be written: state, ledger, textfile or otlp (sent).",
         |v, s| v.snapshot.counters.write_errors.iter().for_each(|(target, n)| s.write(&[target], *n))),
     metric!(COLLECTOR Gauge "gpu_session_collector_build_info" &["version", "revision"],
         "Always 1: version and commit of the collector.",
@@ -405,10 +405,10 @@ fn totals(view: &View<'_>, mut write: impl FnMut(&str, &GpuTotals)) {
     }
 }
 
-fn allocations(view: &View<'_>, mut write: impl FnMut(&AllocationView, &str)) {
+fn allocations(view: &View<'_>, mut write: impl FnMut(&AllocationView, &Shared)) {
     for a in &view.snapshot.allocations {
         let values = [&*a.gpu.to_string(), &a.namespace, &a.pod, &a.container, text(&a.user)];
-        write(a, &render_labels(BY_ALLOCATION, &values));
+        write(a, &Shared::new(BY_ALLOCATION, &values));
     }
 }
 
