@@ -4,6 +4,7 @@
 
 mod io;
 mod notify;
+mod otlp;
 mod reader;
 pub mod reload;
 pub mod settings;
@@ -24,12 +25,13 @@ use gpu_session_core::snapshot::Snapshot;
 use gpu_session_sources::Progress;
 use gpu_session_sources::clock::Clock;
 use notify::Notifier;
+use otlp::{Delivery, Exporter};
 use reader::Reader;
 use reload::Reload;
 use settings::ServeSettings;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use textfile::TextfileWriter;
 use ticker::Ticker;
@@ -53,6 +55,8 @@ enum Event {
     Hangup,
     /// HTTP is not served any more.
     HttpEnded(String),
+    /// What came of sending metrics by OTLP.
+    Sent(Delivery),
 }
 
 /// Sees every snapshot, and can end the loop.
@@ -91,10 +95,13 @@ pub struct Loop<'a> {
     has_ledger: bool,
     reader: Reader,
     events: Receiver<Event>,
+    /// For threads that begin later.
+    sender: Sender<Event>,
     published: watch::Sender<Arc<Published>>,
     reading: Reading,
     ticker: Ticker,
     textfile: Option<TextfileWriter>,
+    exporter: Option<Exporter>,
     conditions: Conditions,
     notifier: Notifier,
     heart: Heart,
@@ -128,17 +135,19 @@ impl<'a> Loop<'a> {
             state_dir,
         };
         io::start(listener, shared, sender.clone())?;
-        let reader = Reader::start(&settings.common, sender, progress)?;
+        let reader = Reader::start(&settings.common, sender.clone(), progress)?;
         let now_us = clock.monotonic_us();
-        Ok(Self {
+        let mut made = Self {
             recorder,
             has_ledger,
             reader,
             events,
+            sender,
             published,
             reading,
             ticker: Ticker::new(now_us, settings.interval),
             textfile: TextfileWriter::new(&settings, now_us),
+            exporter: None,
             conditions: Conditions::default(),
             notifier: Notifier::new(),
             heart,
@@ -148,7 +157,36 @@ impl<'a> Loop<'a> {
             observe,
             clock,
             settings,
-        })
+        };
+        made.start_exporter();
+        Ok(made)
+    }
+
+    /// Sends metrics by the settings of now; one that sends by others is left behind.
+    fn start_exporter(&mut self) {
+        let Some(target) = self.settings.otlp.clone() else {
+            self.exporter = None;
+            return;
+        };
+        let sender = self.sender.clone();
+        // A loop that is gone has no use for it.
+        let tell = move |delivery| drop(sender.send(Event::Sent(delivery)));
+        let started = Exporter::start(target, self.published.subscribe(), self.clock.clone(), tell);
+        self.exporter = started.map_err(|e| self.recorder.failed("otlp", &e.into())).ok();
+    }
+
+    fn sent(&mut self, delivery: Delivery) {
+        match delivery {
+            Ok(said) => {
+                self.recorder.succeeded("otlp");
+                let now_us = self.clock.monotonic_us();
+                match said {
+                    Some(words) => self.conditions.holds("otlp receiver", &[("said", words)], now_us),
+                    None => self.conditions.ended("otlp receiver", "takes everything without a word"),
+                }
+            }
+            Err(e) => self.recorder.failed("otlp", &e),
+        }
     }
 
     /// Runs until a signal, or what cannot be gone on after; then saves the state. Threads that hang are left behind:
@@ -208,6 +246,10 @@ impl<'a> Loop<'a> {
             }
             Event::Hangup if self.reload.is_some() => {
                 self.reload();
+                None
+            }
+            Event::Sent(delivery) => {
+                self.sent(delivery);
                 None
             }
             Event::Terminate | Event::Hangup => Some(Exit::Ok),
@@ -272,12 +314,16 @@ impl<'a> Loop<'a> {
         let outputs = |settings: &ServeSettings| (settings.textfile.clone(), settings.listen);
         let other_outputs = outputs(&fresh) != outputs(&self.settings);
         let other_ledger = fresh.ledger != self.settings.ledger;
+        let other_otlp = fresh.otlp != self.settings.otlp;
         self.settings = fresh;
         if other_ledger || (self.settings.ledger.is_some() && !self.has_ledger) {
             self.has_ledger = open_ledger(&self.settings, &mut self.recorder);
         }
         self.recorder.set_monitor(monitor(&self.settings, self.has_ledger));
         self.reader.use_settings(self.settings.common.clone());
+        if other_otlp {
+            self.start_exporter();
+        }
         let now_us = self.clock.monotonic_us();
         self.ticker = Ticker::new(now_us, self.settings.interval);
         if other_outputs {
