@@ -229,7 +229,9 @@ impl Config {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Ok(Self::default());
         }
-        serde_saphyr::from_str(text).map_err(|e| e.to_string())
+        // The lines around what is wrong are not shown: another key's value may be a secret.
+        let options = serde_saphyr::options! { with_snippet: false };
+        serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())
     }
 }
 
@@ -415,7 +417,7 @@ mod tests {
             ("gpu: [\n", "line"),
         ] {
             let error = Config::parse(text).unwrap_err();
-            assert!(error.contains(wanted), "{text}: {error}");
+            assert!(error.contains(wanted) && error.contains("line 1"), "{text}: {error}");
         }
     }
 }

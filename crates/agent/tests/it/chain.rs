@@ -1,7 +1,7 @@
 //! The seed's chain with its real programs: collect -> textfile -> node_exporter -> Prometheus -> its API.
 
 use crate::node::{Node, scenario_file};
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -127,11 +127,21 @@ fn promtool_finds_nothing_but_the_seeds_own_suffix() {
         let run = node.collect();
         assert_eq!(run.code, 0, "{}", run.stderr);
     }
-    let file = std::fs::File::open(node.textfile()).unwrap();
+    let complaints = promtool(&std::fs::read_to_string(node.textfile()).unwrap());
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    assert!(
+        complaints[0].starts_with("gpu_session_count ") && complaints[0].contains("_count"),
+        "{complaints:?}"
+    );
+}
+
+/// What promtool finds wrong with the text.
+pub(crate) fn promtool(text: &str) -> Vec<String> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.rewind().unwrap();
     let output = Command::new("promtool").args(["check", "metrics"]).stdin(file).output();
     let output = output.expect("promtool; `make test` installs it (scripts/setup.sh)");
     let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
-    let complaints: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-    assert_eq!(complaints.len(), 1, "{said}");
-    assert!(complaints[0].starts_with("gpu_session_count ") && complaints[0].contains("_count"), "{said}");
+    said.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
 }

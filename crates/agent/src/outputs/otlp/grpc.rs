@@ -1,7 +1,7 @@
 //! OTLP over gRPC.
 
 use super::messages::{ExportMetricsServiceRequest, ExportMetricsServiceResponse, MetricsServiceClient};
-use super::send::{Failed, LIMIT, MOST_ANSWER_BYTES, Retry, words};
+use super::send::{Failed, LIMIT, MOST_ANSWER_BYTES, Retry, remedy, words};
 use anyhow::anyhow;
 use std::error::Error;
 use tokio::runtime::Runtime;
@@ -40,7 +40,7 @@ impl<'a> Grpc<'a> {
         }
         let connecting = async { tokio::time::timeout(LIMIT, endpoint.connect()).await };
         let channel = match runtime.block_on(connecting) {
-            Ok(connected) => connected.map_err(|e| Failed::soon(anyhow!("{}", chain(&e))))?,
+            Ok(connected) => connected.map_err(|e| Failed::soon(anyhow!("{}; {}", chain(&e), remedy(&e))))?,
             Err(_) => return Err(Failed::soon(anyhow!("no connection within {} s", LIMIT.as_secs()))),
         };
         let client = MetricsServiceClient::new(channel)

@@ -1,7 +1,7 @@
 //! OTLP over HTTP/1.1, in protobuf.
 
 use super::messages::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
-use super::send::{Failed, LIMIT, MOST_ANSWER_BYTES, Retry, words};
+use super::send::{Failed, LIMIT, MOST_ANSWER_BYTES, Retry, remedy, words};
 use anyhow::anyhow;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -82,7 +82,9 @@ fn failed(error: &ureq::Error) -> Failed {
         ureq::Error::Protocol(_) | ureq::Error::Http(_) => {
             Failed::never(anyhow!("the answer is not HTTP; see that otlp.protocol is the receiver's"))
         }
-        other => Failed::soon(anyhow!("{other}")),
+        ureq::Error::Rustls(e) => Failed::soon(anyhow!("{e}; {}", remedy(e))),
+        ureq::Error::Io(e) => Failed::soon(anyhow!("{e}; {}", remedy(e))),
+        other => Failed::soon(anyhow!("{other}; {}", remedy(other))),
     }
 }
 

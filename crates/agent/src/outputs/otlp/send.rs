@@ -7,6 +7,8 @@ use super::messages::{ExportMetricsServiceRequest, ExportMetricsServiceResponse}
 use super::{Protocol, Target};
 use anyhow::{Context as _, anyhow, bail};
 use gpu_session_core::text::clean;
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -99,6 +101,21 @@ impl<'a> Sender<'a> {
             _ => Ok(Some(format!("OTLP receiver at {}: it took everything{said}", self.endpoint))),
         }
     }
+}
+
+/// What to do about a connection that cannot be made or breaks.
+pub(super) fn remedy(error: &(dyn Error + 'static)) -> &'static str {
+    let mut inner = Some(error);
+    while let Some(error) = inner {
+        // rustls speaks through the errors of what it reads and writes.
+        let through = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if error.is::<rustls::Error>() || through.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+        {
+            return "where an authority of your own signed its certificate, name that authority's with otlp.ca_file";
+        }
+        inner = error.source();
+    }
+    "see that it runs there, or name where it does with otlp.endpoint"
 }
 
 fn at(endpoint: &str, failed: Failed) -> Failed {
