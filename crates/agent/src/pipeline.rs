@@ -36,6 +36,7 @@ impl Sources {
     }
 
     /// Shows in `progress` which source is being read.
+    #[must_use]
     pub fn showing(self, progress: Progress) -> Self {
         Self { progress, ..self }
     }

@@ -22,7 +22,7 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn open(endpoint: &str, authorities: Option<Vec<u8>>) -> Result<Self, Failed> {
+    pub(super) fn open(endpoint: &str, authorities: Option<Vec<u8>>) -> Self {
         let roots = match authorities {
             Some(pem) => RootCerts::from(
                 parse_pem(&pem)
@@ -47,7 +47,7 @@ impl Http {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .tls_config(tls);
-        Ok(Self { url: format!("{endpoint}/v1/metrics"), agent: config.build().new_agent() })
+        Self { url: format!("{endpoint}/v1/metrics"), agent: config.build().new_agent() }
     }
 
     pub(super) fn send(

