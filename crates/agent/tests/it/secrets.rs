@@ -3,7 +3,7 @@
 use crate::node::{Node, Run, plain, scenario_file};
 use crate::pods::{RealNode, Work};
 use crate::receiver::{Protocol, Receiver, Reply};
-use crate::serve::Serve;
+use crate::serve::{Serve, wait_for};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -100,8 +100,11 @@ fn arguments_and_environment_of_a_real_process() {
     let mut command = Command::new("sh");
     command.args(["-c", "while :; do sleep 1; done", "--password=hunter2"]).env("API_TOKEN", SECRET);
     let keeper = Keeper(command.stdout(Stdio::null()).spawn().unwrap());
-    let told = std::fs::read(format!("/proc/{}/cmdline", keeper.0.id())).unwrap();
-    assert!(String::from_utf8_lossy(&told).contains(SECRET), "the kernel tells it to who asks");
+    wait_for("what the kernel tells to who asks", || {
+        let told = std::fs::read(format!("/proc/{}/cmdline", keeper.0.id())).unwrap();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        if told.contains(SECRET) { Ok(()) } else { Err(told) }
+    });
     let node = RealNode::new(&[Work::by(keeper.0.id(), 0)]);
     let capture = node.path("capture.json");
     let record = ["record", "--samples", "2", "--output", capture.to_str().unwrap()];

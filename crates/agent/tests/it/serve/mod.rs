@@ -147,7 +147,7 @@ impl Drop for Serve {
 }
 
 /// Asks again and again; the error says how things stand.
-fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let begin = Instant::now();
     loop {
         match ask() {

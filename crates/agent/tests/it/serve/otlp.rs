@@ -6,6 +6,7 @@ use crate::receiver::{Protocol, Receiver, Reply};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, number_data_point};
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use tonic::Code;
@@ -316,4 +317,26 @@ fn settings_that_cannot_work_are_named_without_their_secrets() {
         assert_eq!(found, code, "{args:?}: {stderr}");
         assert!(stderr.contains(wanted) && !(stdout + &stderr).contains("hunter2"), "{args:?}: {stderr}");
     }
+}
+
+#[test]
+fn a_configuration_read_anew_sends_elsewhere_or_no_more() {
+    let (first, second) = (Receiver::start(Protocol::Grpc), Receiver::start(Protocol::Http));
+    let mut node = node("");
+    let config = node.path("config.yaml");
+    let to = |receiver: &Receiver, protocol: &str| {
+        format!("otlp: {{ endpoint: \"{}\", protocol: {protocol}, interval: 1s }}\n", receiver.url())
+    };
+    std::fs::write(&config, to(&first, "grpc")).unwrap();
+    let serve = Serve::start(&node, &["--config", config.to_str().unwrap()]);
+    requests(&first, 1);
+    std::fs::write(&config, to(&second, "http/protobuf")).unwrap();
+    serve.signal(Signal::HUP);
+    requests(&second, 1);
+    std::fs::write(&config, "node: n\n").unwrap();
+    serve.signal(Signal::HUP);
+    serve.shows("the node", |metrics| !metrics.values(AGE[1], &[("node", "n")]).is_empty());
+    let sent = (first.received().len(), second.received().len());
+    serve.samples(&mut node, [15, 20, 25, 30]);
+    assert_eq!((first.received().len(), second.received().len()), sent);
 }
