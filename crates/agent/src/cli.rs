@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::config::{parse_duration, parse_size};
+use crate::outputs::otlp::Protocol;
 use crate::report::By;
 use crate::report::period::When;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -211,6 +212,21 @@ pub struct ServeArgs {
     /// The ledger's file is not to be larger than this; the oldest goes first [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "GPU_SESSION_MONITOR_LEDGER_SIZE")]
     pub ledger_size: Option<u64>,
+    /// Send the metrics by OTLP to the receiver at this base URL, as in http://collector:4317 [default: not sent]
+    #[arg(long, value_name = "URL", env = "GPU_SESSION_MONITOR_OTLP_ENDPOINT", hide_env_values = true)]
+    pub otlp_endpoint: Option<String>,
+    /// How they travel; with http/protobuf, /v1/metrics is added to the URL [default: grpc]
+    #[arg(long, value_name = "PROTOCOL", value_enum, env = "GPU_SESSION_MONITOR_OTLP_PROTOCOL")]
+    pub otlp_protocol: Option<Protocol>,
+    /// Time between two sendings, 1s to 1h [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "GPU_SESSION_MONITOR_OTLP_INTERVAL")]
+    pub otlp_interval: Option<Duration>,
+    /// A file of further headers, such as a token: `name: value`, one a line
+    #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_OTLP_HEADERS_FILE")]
+    pub otlp_headers_file: Option<PathBuf>,
+    /// The authorities that the receiver's certificate is held against, PEM [default: the system's]
+    #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_OTLP_CA_FILE")]
+    pub otlp_ca_file: Option<PathBuf>,
 }
 
 /// `ps`

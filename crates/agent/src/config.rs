@@ -1,6 +1,7 @@
 //! The configuration file: YAML, every key optional, unknown keys refused.
 
 use crate::cli::{AccountingMode, ApiMode};
+use crate::outputs::otlp::Protocol;
 use crate::user_rules::WrittenRule;
 use gpu_session_core::select::Selector;
 use serde::de::value::MapAccessDeserializer;
@@ -45,6 +46,8 @@ pub struct Config {
     pub scrape_interval: Option<Duration>,
     /// `ledger:`
     pub ledger: Ledger,
+    /// `otlp:`
+    pub otlp: Otlp,
     /// `state:`
     pub state: State,
     /// `window:`
@@ -151,6 +154,23 @@ pub struct Ledger {
     pub size: Option<u64>,
 }
 
+/// `otlp:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Otlp {
+    /// `otlp.endpoint`; checked with the other settings, for an error here would show the line with its secrets.
+    pub endpoint: Option<String>,
+    /// `otlp.protocol`
+    pub protocol: Option<Protocol>,
+    /// `otlp.interval`
+    #[serde(deserialize_with = "optional_duration")]
+    pub interval: Option<Duration>,
+    /// `otlp.headers_file`
+    pub headers_file: Option<PathBuf>,
+    /// `otlp.ca_file`
+    pub ca_file: Option<PathBuf>,
+}
+
 /// `textfile:`, the path alone or a mapping.
 #[derive(Clone, Debug, Default)]
 pub struct Textfile {
@@ -209,7 +229,9 @@ impl Config {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Ok(Self::default());
         }
-        serde_saphyr::from_str(text).map_err(|e| e.to_string())
+        // The lines around what is wrong are not shown: another key's value may be a secret.
+        let options = serde_saphyr::options! { with_snippet: false };
+        serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())
     }
 }
 
@@ -319,6 +341,7 @@ mod tests {
             state: {dir: /e}\nwindow: 500ms\ntimeout: 2m\ngpu: {count: 4, devices: [0, \"1\", GPU-x, 0_1_0]}\n\
             node: n\nlabels: {rack: r1}\nsessions: {limit: 5}\ndcgm: {url: \"http://x:9400/metrics\"}\n\
             interval: 7s\nlisten: \"off\"\nscrape_interval: 30s\nledger: {enabled: false, age: 10d, size: 1MiB}\n\
+            otlp: {endpoint: \"http://o:4317\", protocol: http/protobuf, interval: 15s, headers_file: /j, ca_file: /k}\n\
             kubelet: {socket: /f}\nkubernetes: {api: \"off\", kubeconfig: /g, node: h}\ncri: {socket: /i}\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.window, Some(Duration::from_millis(500)));
@@ -340,6 +363,10 @@ mod tests {
         assert_eq!(of_serve, (Some(Duration::from_secs(7)), Some("off"), Some(Duration::from_secs(30))));
         let ledger = (config.ledger.enabled, config.ledger.age, config.ledger.size);
         assert_eq!(ledger, (Some(false), Some(Duration::from_secs(864_000)), Some(1 << 20)));
+        let otlp = config.otlp;
+        assert_eq!((otlp.endpoint.as_deref(), otlp.protocol), (Some("http://o:4317"), Some(Protocol::Http)));
+        assert_eq!(otlp.interval, Some(Duration::from_secs(15)));
+        assert_eq!([otlp.headers_file, otlp.ca_file].map(Option::unwrap), ["/j", "/k"].map(PathBuf::from));
         assert_eq!(config.dcgm.url.as_deref(), Some("http://x:9400/metrics"));
     }
 
@@ -390,7 +417,7 @@ mod tests {
             ("gpu: [\n", "line"),
         ] {
             let error = Config::parse(text).unwrap_err();
-            assert!(error.contains(wanted), "{text}: {error}");
+            assert!(error.contains(wanted) && error.contains("line 1"), "{text}: {error}");
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod say;
 pub mod serve;
 pub mod settings;
 pub mod state_file;
+mod url;
 pub mod user_rules;
 
 /// Version of this program.

@@ -16,7 +16,7 @@ use gpu_session_sources::pods::Wanted;
 use gpu_session_sources::proc::{Proc, Recent};
 use gpu_session_sources::process_events::ProcessEvents;
 use gpu_session_sources::users::Users;
-use gpu_session_sources::{Source, read_all};
+use gpu_session_sources::{Progress, Source, read_all};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,17 +25,25 @@ use std::time::Duration;
 pub struct Sources {
     all: Vec<Box<dyn Source + Send>>,
     clock: Clock,
+    progress: Progress,
 }
 
 impl Sources {
     /// The live sources; `pods` is how the Kubernetes API is asked.
     pub fn live(settings: &Settings, pods: Mode) -> std::io::Result<Self> {
-        Ok(Self { all: sources(settings, pods)?, clock: settings.clock.clone() })
+        let (clock, progress) = (settings.clock.clone(), Progress::default());
+        Ok(Self { all: sources(settings, pods)?, clock, progress })
+    }
+
+    /// Shows in `progress` which source is being read.
+    #[must_use]
+    pub fn showing(self, progress: Progress) -> Self {
+        Self { progress, ..self }
     }
 
     /// Reads all of them once.
     pub fn read(&mut self, request: &Request) -> Sample {
-        read_all(&mut self.all, &self.clock, request)
+        read_all(&mut self.all, &self.clock, request, &self.progress)
     }
 
     /// Lets every source take its first reading, whatever the others say.

@@ -127,6 +127,7 @@ impl Recorder {
         Counter::add(&mut slot, 1.0, self.state.time_us);
         self.state.write_errors.extend(slot.map(|counter| (target.into(), counter)));
     }
+
     /// Tells that something is written again, where it could not be.
     pub fn succeeded(&mut self, target: &str) {
         self.failing.ended(target, "is written again");

@@ -16,6 +16,7 @@ pub mod users;
 
 use clock::Clock;
 use gpu_session_core::sample::{Request, Sample, SourceError, SourceHealth};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Something that a part of a sample is read from.
@@ -33,11 +34,17 @@ pub trait Source {
 }
 
 /// Reads all sources in their order, which is the order in which they need each other: the driver first.
-pub fn read_all(sources: &mut [Box<dyn Source + Send>], clock: &Clock, request: &Request) -> Sample {
+pub fn read_all(
+    sources: &mut [Box<dyn Source + Send>],
+    clock: &Clock,
+    request: &Request,
+    progress: &Progress,
+) -> Sample {
     let mut sample =
         Sample { ticks_per_second: rustix::param::clock_ticks_per_second(), ..Sample::default() };
     for source in sources {
         let begin = Instant::now();
+        progress.is_at(Some(source.name()));
         let errors = source.read(request, &mut sample);
         if sample.time_us == 0 {
             // The driver's figures are of now; what the later sources say does not age them.
@@ -51,7 +58,23 @@ pub fn read_all(sources: &mut [Box<dyn Source + Send>], clock: &Clock, request: 
             errors,
         });
     }
+    progress.is_at(None);
     sample
+}
+
+/// Which source is being read, for whoever asks why a sample does not come.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<Option<&'static str>>>);
+
+impl Progress {
+    /// The source that is being read; `None` between readings.
+    pub fn reading(&self) -> Option<&'static str> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_at(&self, source: Option<&'static str>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = source;
+    }
 }
 
 /// An error in the form in which samples hold it.

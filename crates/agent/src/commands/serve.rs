@@ -25,8 +25,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
 fn start(settings: &ServeSettings, listener: Option<&TcpListener>) -> String {
     let listen = listener.and_then(|listener| listener.local_addr().ok());
     let listen = listen.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/metrics"));
+    let otlp =
+        settings.otlp.as_ref().map(|target| format!("; OTLP to {}", target.endpoint)).unwrap_or_default();
     format!(
-        "version {VERSION}; every {}; listen {listen}; state in {}; devices {}",
+        "version {VERSION}; every {}; listen {listen}{otlp}; state in {}; devices {}",
         humantime::format_duration(settings.interval),
         settings.common.state_dir.display(),
         settings.devices,

@@ -2,5 +2,6 @@
 
 pub mod http;
 pub mod limited;
+pub mod otlp;
 pub mod table;
 pub mod textfile;

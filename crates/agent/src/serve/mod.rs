@@ -4,6 +4,7 @@
 
 mod io;
 mod notify;
+mod otlp;
 mod reader;
 pub mod reload;
 pub mod settings;
@@ -12,7 +13,7 @@ mod ticker;
 
 use crate::exit::{Exit, Failure};
 use crate::ledger::Ledger;
-use crate::outputs::http::{Published, Reading, Shared};
+use crate::outputs::http::{Heart, Published, Reading, Shared};
 use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::say::{self, Conditions};
@@ -21,14 +22,16 @@ use anyhow::Context as _;
 use gpu_session_core::monitor::Monitor;
 use gpu_session_core::sample::Sample;
 use gpu_session_core::snapshot::Snapshot;
+use gpu_session_sources::Progress;
 use gpu_session_sources::clock::Clock;
 use notify::Notifier;
+use otlp::{Delivery, Exporter};
 use reader::Reader;
 use reload::Reload;
 use settings::ServeSettings;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use textfile::TextfileWriter;
 use ticker::Ticker;
@@ -36,9 +39,6 @@ use tokio::sync::watch;
 
 /// Counters wait this long for a late attribution.
 const HOLD_US: i64 = 30_000_000;
-
-/// Longest wait where nothing is due; the loop then only looks at its clocks.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Longest wait for the sources at the end; what hangs is left behind.
 const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
@@ -55,6 +55,8 @@ enum Event {
     Hangup,
     /// HTTP is not served any more.
     HttpEnded(String),
+    /// What came of sending metrics by OTLP.
+    Sent(Delivery),
 }
 
 /// Sees every snapshot, and can end the loop.
@@ -93,12 +95,16 @@ pub struct Loop<'a> {
     has_ledger: bool,
     reader: Reader,
     events: Receiver<Event>,
+    /// For threads that begin later.
+    sender: Sender<Event>,
     published: watch::Sender<Arc<Published>>,
     reading: Reading,
     ticker: Ticker,
     textfile: Option<TextfileWriter>,
+    exporter: Option<Exporter>,
     conditions: Conditions,
     notifier: Notifier,
+    heart: Heart,
     reload: Option<Reload>,
     /// Whether the configuration was good when it was last read, and when it last was, Unix seconds.
     reloaded: Option<(bool, f64)>,
@@ -120,28 +126,67 @@ impl<'a> Loop<'a> {
         let published = watch::Sender::new(Arc::new(publish(&settings, reloaded, &reading)));
         let (sender, events) = channel();
         let state_dir = settings.common.state_dir.clone();
-        let shared = Shared { published: published.subscribe(), clock: clock.clone(), state_dir };
+        let (heart, progress) = (Heart::new(clock.clone()), Progress::default());
+        let shared = Shared {
+            published: published.subscribe(),
+            clock: clock.clone(),
+            heart: heart.clone(),
+            progress: progress.clone(),
+            state_dir,
+        };
         io::start(listener, shared, sender.clone())?;
-        let reader = Reader::start(&settings.common, sender)?;
+        let reader = Reader::start(&settings.common, sender.clone(), progress)?;
         let now_us = clock.monotonic_us();
-        Ok(Self {
+        let mut made = Self {
             recorder,
             has_ledger,
             reader,
             events,
+            sender,
             published,
             reading,
             ticker: Ticker::new(now_us, settings.interval),
             textfile: TextfileWriter::new(&settings, now_us),
+            exporter: None,
             conditions: Conditions::default(),
             notifier: Notifier::new(),
+            heart,
             reload,
             reloaded,
             until: end_after.and_then(|after| Instant::now().checked_add(after)),
             observe,
             clock,
             settings,
-        })
+        };
+        made.start_exporter();
+        Ok(made)
+    }
+
+    /// Sends metrics by the settings of now; one that sends by others is left behind.
+    fn start_exporter(&mut self) {
+        let Some(target) = self.settings.otlp.clone() else {
+            self.exporter = None;
+            return;
+        };
+        let sender = self.sender.clone();
+        // A loop that is gone has no use for it.
+        let tell = move |delivery| drop(sender.send(Event::Sent(delivery)));
+        let started = Exporter::start(target, self.published.subscribe(), self.clock.clone(), tell);
+        self.exporter = started.map_err(|e| self.recorder.failed("otlp", &e.into())).ok();
+    }
+
+    fn sent(&mut self, delivery: Delivery) {
+        match delivery {
+            Ok(said) => {
+                self.recorder.succeeded("otlp");
+                let now_us = self.clock.monotonic_us();
+                match said {
+                    Some(words) => self.conditions.holds("otlp receiver", &[("said", words)], now_us),
+                    None => self.conditions.ended("otlp receiver", "takes everything without a word"),
+                }
+            }
+            Err(e) => self.recorder.failed("otlp", &e),
+        }
     }
 
     /// Runs until a signal, or what cannot be gone on after; then saves the state. Threads that hang are left behind:
@@ -150,6 +195,7 @@ impl<'a> Loop<'a> {
         warn_of_two_outputs(&self.settings);
         let exit = loop {
             self.notifier.beat();
+            self.heart.beat();
             if self.until.is_some_and(|until| Instant::now() >= until) {
                 break Exit::Ok;
             }
@@ -176,7 +222,7 @@ impl<'a> Loop<'a> {
     fn patience(&self) -> Duration {
         let until = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let limits = [Some(self.clock.patience(self.ticker.next_us())), self.notifier.patience(), until];
-        limits.into_iter().flatten().fold(LONGEST_WAIT, Duration::min)
+        limits.into_iter().flatten().fold(Heart::EVERY, Duration::min)
     }
 
     fn tick(&mut self) {
@@ -200,6 +246,10 @@ impl<'a> Loop<'a> {
             }
             Event::Hangup if self.reload.is_some() => {
                 self.reload();
+                None
+            }
+            Event::Sent(delivery) => {
+                self.sent(delivery);
                 None
             }
             Event::Terminate | Event::Hangup => Some(Exit::Ok),
@@ -264,12 +314,16 @@ impl<'a> Loop<'a> {
         let outputs = |settings: &ServeSettings| (settings.textfile.clone(), settings.listen);
         let other_outputs = outputs(&fresh) != outputs(&self.settings);
         let other_ledger = fresh.ledger != self.settings.ledger;
+        let other_otlp = fresh.otlp != self.settings.otlp;
         self.settings = fresh;
         if other_ledger || (self.settings.ledger.is_some() && !self.has_ledger) {
             self.has_ledger = open_ledger(&self.settings, &mut self.recorder);
         }
         self.recorder.set_monitor(monitor(&self.settings, self.has_ledger));
         self.reader.use_settings(self.settings.common.clone());
+        if other_otlp {
+            self.start_exporter();
+        }
         let now_us = self.clock.monotonic_us();
         self.ticker = Ticker::new(now_us, self.settings.interval);
         if other_outputs {

@@ -4,6 +4,7 @@ use super::Event;
 use crate::pipeline::Sources;
 use crate::settings::Settings;
 use gpu_session_core::sample::Request;
+use gpu_session_sources::Progress;
 use gpu_session_sources::kubernetes::Mode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -23,13 +24,17 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Starts the thread with these settings.
-    pub(super) fn start(settings: &Settings, events: Sender<Event>) -> std::io::Result<Self> {
+    /// Starts the thread with these settings; `progress` shows what it reads.
+    pub(super) fn start(
+        settings: &Settings,
+        events: Sender<Event>,
+        progress: Progress,
+    ) -> std::io::Result<Self> {
         let (orders, inbox) = channel();
         let settings = settings.clone();
         std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
             let last_words = LastWords(events);
-            if let Err(e) = serve(&settings, &inbox, &last_words.0) {
+            if let Err(e) = serve(&settings, &inbox, &last_words.0, &progress) {
                 // Said here, for the loop only learns that this thread is over.
                 crate::say::error(format_args!("the sources cannot be started: {e}"));
             }
@@ -67,9 +72,17 @@ impl Drop for LastWords {
     }
 }
 
-fn serve(settings: &Settings, inbox: &Receiver<Order>, events: &Sender<Event>) -> std::io::Result<()> {
+fn serve(
+    settings: &Settings,
+    inbox: &Receiver<Order>,
+    events: &Sender<Event>,
+    progress: &Progress,
+) -> std::io::Result<()> {
+    let live = |settings: &Settings| {
+        Sources::live(settings, Mode::Watch).map(|sources| sources.showing(progress.clone()))
+    };
     let mut generation = 0;
-    let mut sources = Sources::live(settings, Mode::Watch)?;
+    let mut sources = live(settings)?;
     while let Ok(order) = inbox.recv() {
         match order {
             Order::Read(request) => {
@@ -82,7 +95,7 @@ fn serve(settings: &Settings, inbox: &Receiver<Order>, events: &Sender<Event>) -
                 generation += 1;
                 // The old ones first: two watches or two clients of the driver are one too many.
                 drop(sources);
-                sources = Sources::live(&settings, Mode::Watch)?;
+                sources = live(&settings)?;
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::ledger::Retention;
+use crate::outputs::otlp::{Protocol, Target};
 use crate::outputs::textfile;
 use crate::settings::{Settings, check_range};
 use std::net::SocketAddr;
@@ -32,6 +33,8 @@ pub struct ServeSettings {
     pub devices: String,
     /// How much the ledger keeps; `None` where there is none.
     pub ledger: Option<Retention>,
+    /// Where metrics are sent by OTLP; `None` where they are not.
+    pub otlp: Option<Target>,
 }
 
 /// The textfile and how it is written.
@@ -61,13 +64,15 @@ impl ServeSettings {
             scrape_interval,
             textfile: textfile(args, &file)?,
             ledger: ledger(args, &file)?,
+            otlp: otlp(args, &file)?,
             devices: devices(args, &file),
             common: Settings::over(&args.common, file)?,
         })
     }
 
-    /// What is only found out by looking: that the textfile's folder is there.
+    /// What is only found out by looking: that the textfile's folder is there, and what OTLP needs.
     pub fn check(&self) -> anyhow::Result<()> {
+        self.otlp.as_ref().map_or(Ok(()), Target::check)?;
         self.textfile.as_ref().map_or(Ok(()), |textfile| textfile::check_folder(&textfile.path))
     }
 
@@ -114,6 +119,22 @@ fn ledger(args: &ServeArgs, file: &Config) -> Result<Option<Retention>, Failure>
     }
     let enabled = args.ledger_enabled.or(file.ledger.enabled).unwrap_or(true);
     Ok(enabled.then_some(Retention { age, bytes }))
+}
+
+fn otlp(args: &ServeArgs, file: &Config) -> Result<Option<Target>, Failure> {
+    let interval = args.otlp_interval.or(file.otlp.interval).unwrap_or(Duration::from_secs(60));
+    check_range("otlp.interval", Some(interval), Duration::from_secs(1), HOUR)?;
+    let protocol = args.otlp_protocol.or(file.otlp.protocol).unwrap_or(Protocol::Grpc);
+    let Some(endpoint) = args.otlp_endpoint.as_ref().or(file.otlp.endpoint.as_ref()) else { return Ok(None) };
+    let wrong = |key: &str, what: String| Failure::usage(anyhow::anyhow!("otlp.{key}: {what}"));
+    let endpoint = Target::check_endpoint(endpoint, protocol).map_err(|e| wrong("endpoint", e))?;
+    let headers_file = args.otlp_headers_file.clone().or_else(|| file.otlp.headers_file.clone());
+    let ca_file = args.otlp_ca_file.clone().or_else(|| file.otlp.ca_file.clone());
+    if ca_file.is_some() && !endpoint.starts_with("https://") {
+        let what = "it is of no use without TLS; write otlp.endpoint as https://…, or remove it";
+        return Err(wrong("ca_file", what.to_owned()));
+    }
+    Ok(Some(Target { endpoint, protocol, interval, headers_file, ca_file }))
 }
 
 fn devices(args: &ServeArgs, file: &Config) -> String {

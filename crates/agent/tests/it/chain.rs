@@ -1,9 +1,9 @@
 //! The seed's chain with its real programs: collect -> textfile -> node_exporter -> Prometheus -> its API.
 
 use crate::node::{Node, scenario_file};
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -52,13 +52,41 @@ pub(crate) fn await_answer(port: u16, path: &str, wanted: impl Fn(&str) -> bool,
     }
 }
 
-/// The series of an instant query, as labels and value.
-fn query(port: u16, query: &str, log: &Path) -> Vec<(serde_json::Value, String)> {
-    let path = format!("/api/v1/query?query={query}");
-    let answer = await_answer(port, &path, |text| text.contains("\"value\""), log);
-    let document: serde_json::Value = serde_json::from_str(&answer).unwrap();
-    let result = document["data"]["result"].as_array().unwrap().clone();
-    result.into_iter().map(|s| (s["metric"].clone(), s["value"][1].as_str().unwrap().to_owned())).collect()
+/// A real Prometheus, which scrapes each second.
+pub(crate) struct Prometheus {
+    _server: Server,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Prometheus {
+    pub(crate) fn scraping(node: &Node, target: &str) -> Self {
+        let port = free_port();
+        let config = node.path("prometheus.yml");
+        let text = format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: node\n  static_configs: [{{targets: ['{target}']}}]\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let log = node.path("prometheus.log");
+        let args = [
+            format!("--config.file={}", config.display()),
+            format!("--storage.tsdb.path={}", node.path("tsdb").display()),
+            format!("--web.listen-address=127.0.0.1:{port}"),
+        ];
+        Self { _server: start("prometheus", &args, &log), port, log }
+    }
+
+    /// The series of an instant query, as labels and value.
+    pub(crate) fn query(&self, query: &str) -> Vec<(serde_json::Value, String)> {
+        let path = format!("/api/v1/query?query={query}");
+        let answer = await_answer(self.port, &path, |text| text.contains("\"value\""), &self.log);
+        let document: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let result = document["data"]["result"].as_array().unwrap().clone();
+        result
+            .into_iter()
+            .map(|s| (s["metric"].clone(), s["value"][1].as_str().unwrap().to_owned()))
+            .collect()
+    }
 }
 
 #[test]
@@ -66,7 +94,7 @@ fn prometheus_answers_the_seeds_queries() {
     let mut node = Node::new(&scenario_file("seed.yaml"));
     node.at(60.0);
     node.collected();
-    let (exporter_port, prometheus_port) = (free_port(), free_port());
+    let exporter_port = free_port();
     let log = node.path("exporter.log");
     let textfiles = node.path("textfiles");
     let _exporter = start(
@@ -82,37 +110,23 @@ fn prometheus_answers_the_seeds_queries() {
     let served = await_answer(exporter_port, "/metrics", |text| text.contains("gpu_session_count"), &log);
     assert!(served.contains("node_textfile_scrape_error 0"), "{served}");
 
-    let config = node.path("prometheus.yml");
-    let text = format!(
-        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: node\n  static_configs: [{{targets: ['127.0.0.1:{exporter_port}']}}]\n"
-    );
-    std::fs::write(&config, text).unwrap();
-    let log = node.path("prometheus.log");
-    let _prometheus = start(
-        "prometheus",
-        &[
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", node.path("tsdb").display()),
-            format!("--web.listen-address=127.0.0.1:{prometheus_port}"),
-        ],
-        &log,
-    );
-    let mut counts: Vec<(String, String)> = query(prometheus_port, "gpu_session_count", &log)
+    let prometheus = Prometheus::scraping(&node, &format!("127.0.0.1:{exporter_port}"));
+    let mut counts: Vec<(String, String)> = prometheus
+        .query("gpu_session_count")
         .into_iter()
         .map(|(metric, value)| (metric["gpu"].as_str().unwrap().to_owned(), value))
         .collect();
     counts.sort();
     let wanted = [("0", "1"), ("1", "1"), ("2", "1"), ("3", "0")].map(|(g, v)| (g.to_owned(), v.to_owned()));
     assert_eq!(counts, wanted);
-    let info = query(prometheus_port, "gpu_process_info", &log);
+    let info = prometheus.query("gpu_process_info");
     let one = info.iter().find(|(metric, _)| metric["pid"] == "gpu1_12345").expect("the seed's process");
     assert_eq!(
         (one.0["command"].as_str(), one.0["status"].as_str(), one.1.as_str()),
         (Some("python3"), Some("active"), "1")
     );
-    assert_eq!(query(prometheus_port, "gpu_total_sessions", &log)[0].1, "3");
-    let use_of =
-        |name: &str| query(prometheus_port, &format!("{name}%7Bpid=%22gpu1_12345%22%7D"), &log)[0].1.clone();
+    assert_eq!(prometheus.query("gpu_total_sessions")[0].1, "3");
+    let use_of = |name: &str| prometheus.query(&format!("{name}%7Bpid=%22gpu1_12345%22%7D"))[0].1.clone();
     assert_eq!(
         (use_of("gpu_process_utilization").as_str(), use_of("gpu_process_memory_utilization").as_str()),
         ("75", "45")
@@ -127,11 +141,21 @@ fn promtool_finds_nothing_but_the_seeds_own_suffix() {
         let run = node.collect();
         assert_eq!(run.code, 0, "{}", run.stderr);
     }
-    let file = std::fs::File::open(node.textfile()).unwrap();
+    let complaints = promtool(&std::fs::read_to_string(node.textfile()).unwrap());
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    assert!(
+        complaints[0].starts_with("gpu_session_count ") && complaints[0].contains("_count"),
+        "{complaints:?}"
+    );
+}
+
+/// What promtool finds wrong with the text.
+pub(crate) fn promtool(text: &str) -> Vec<String> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.rewind().unwrap();
     let output = Command::new("promtool").args(["check", "metrics"]).stdin(file).output();
     let output = output.expect("promtool; `make test` installs it (scripts/setup.sh)");
     let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
-    let complaints: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-    assert_eq!(complaints.len(), 1, "{said}");
-    assert!(complaints[0].starts_with("gpu_session_count ") && complaints[0].contains("_count"), "{said}");
+    said.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
 }

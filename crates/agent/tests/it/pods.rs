@@ -45,7 +45,7 @@ impl RealNode {
         self.dir.path().join(name)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(args);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -72,6 +72,10 @@ impl RealNode {
 }
 
 impl Work {
+    pub(crate) fn by(pid: u32, gpu: usize) -> Self {
+        Self { pid, gpu, sm: 5, gib: 1 }
+    }
+
     pub(crate) fn of(container: &Container, gpu: usize) -> Self {
         Self { pid: container.pid, gpu, sm: 40, gib: 12 }
     }
@@ -121,7 +125,7 @@ fn processes_of_real_pods_are_sessions_with_their_real_names() {
     let notebook = runtime.run_pod(&PodSpec::new("notebook", Qos::BestEffort));
     let jupyter = notebook.run("jupyter", &["sh", "-c", "while :; do sleep 600; done"]);
     let outside = Outside::start();
-    let alone = Work { pid: outside.0.id(), gpu: 1, sm: 5, gib: 1 };
+    let alone = Work::by(outside.0.id(), 1);
     let node = RealNode::new(&[Work::of(&main, 0), Work::of(&side, 0), Work::of(&jupyter, 1), alone]);
     let metrics = node.collected(&[]);
     assert_eq!(metrics.get("gpu_session_count", &[("gpu", "0")]), Some(2.0));

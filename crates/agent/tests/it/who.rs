@@ -1,7 +1,7 @@
 //! Pods, containers and users behind sessions, and devices held idle, by Kubernetes' own protocols.
 
 use crate::kubernetes::{NODE, documented_rights};
-use crate::node::{Metrics, Node, Run, scenario_file};
+use crate::node::{Metrics, Node, scenario_file};
 use kube_sim::{Request, api, kubelet};
 use std::time::Duration;
 
@@ -312,25 +312,6 @@ fn samples_in_a_row_share_one_watch() {
     let requests = node.cluster().cluster.requests();
     assert_within_rights(&requests, false);
     assert!(requests.len() <= 3, "a list and a watch, whatever the number of samples: {requests:?}");
-}
-
-#[test]
-fn only_what_rules_read_of_a_pod_is_kept() {
-    let secret = "hunter2-in-an-annotation";
-    let planted = format!("labels: {{ creator-id: \"1042\", token: {secret} }}\n    ");
-    let text = scenario_file("seed.yaml").replace("labels: { creator-id: \"1042\" }\n    ", &planted);
-    assert!(text.contains(secret));
-    let mut node = Node::in_cluster(&text);
-    node.at(60.0);
-    let Run { stdout, stderr, code } = node.run(&["record", "--samples", "2", "--output", "-"]);
-    assert_eq!(code, 0, "{stderr}");
-    assert!(stdout.contains("workload-pod") && stdout.contains("creator-user-name"));
-    node.collected();
-    let state = std::fs::read_to_string(node.path("state/state.json")).unwrap();
-    let textfile = std::fs::read_to_string(node.textfile()).unwrap();
-    for output in [stdout, stderr, state, textfile] {
-        assert!(!output.contains(secret) && !output.contains(crate::kubernetes::TOKEN));
-    }
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Metrics: [`table`] is the only place where a metric's name, type, help and labels stand; [`mod@render`] writes
-//! a snapshot by it as Prometheus text or OpenMetrics.
+//! a snapshot by it as Prometheus text or OpenMetrics; other formats take the same series by [`each_series`].
 
 pub mod render;
+mod series;
 pub mod table;
 
 pub use render::{Format, LabelError, Labels, render, render_only};
+pub use series::{LabelSet, Number, Shared, Sink, each_series};
 pub use table::{Kind, Metric, TABLE};
 
 use crate::snapshot::{SessionView, Snapshot};
-use render::render_labels;
 
 /// What outputs know beyond the snapshot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,10 +55,10 @@ struct SessionText<'a> {
     gpu: String,
     pid: String,
     seed_pid: String,
-    /// Labels of the seed's process metrics, rendered.
-    process: String,
-    /// Labels of the metrics by session, rendered.
-    by_session: String,
+    /// Labels of the seed's process metrics.
+    process: Shared,
+    /// Labels of the metrics by session.
+    by_session: Shared,
 }
 
 impl<'a> View<'a> {
@@ -75,34 +76,22 @@ impl<'a> SessionText<'a> {
     fn new(view: &'a SessionView) -> Self {
         let gpu = view.gpu.to_string();
         let seed_pid = format!("gpu{gpu}_{}", view.pid);
-        let (process, by_session) = (String::new(), String::new());
-        let mut text = Self {
-            view,
-            id: view.id.to_string(),
-            gpu,
-            pid: view.pid.to_string(),
-            seed_pid,
-            process,
-            by_session,
-        };
-        let [namespace, pod, _] = text.pod();
-        let process = [&*text.gpu, &text.seed_pid, text.command(), pod, namespace];
-        text.process = render_labels(table::PROCESS, &process);
-        text.by_session = render_labels(table::BY_SESSION, &text.by_session_values());
-        text
+        let id = view.id.to_string();
+        let [namespace, pod, container] = pod(view);
+        let process = Shared::new(table::PROCESS, &[&gpu, &seed_pid, command(view), pod, namespace]);
+        let by_session = Shared::new(table::BY_SESSION, &[&id, &gpu, namespace, pod, container, user(view)]);
+        Self { view, id, gpu, pid: view.pid.to_string(), seed_pid, process, by_session }
     }
 
     /// Values of [`table::BY_SESSION`].
     fn by_session_values(&self) -> [&str; 6] {
-        let user = self.view.session.attribution.user.as_deref().unwrap_or("");
         let [namespace, pod, container] = self.pod();
-        [&self.id, &self.gpu, namespace, pod, container, user]
+        [&self.id, &self.gpu, namespace, pod, container, user(self.view)]
     }
 
     /// Namespace, pod and container; empty outside Kubernetes.
     fn pod(&self) -> [&'a str; 3] {
-        let whose = &self.view.session.attribution;
-        [&whose.namespace, &whose.pod, &whose.container].map(|name| name.as_deref().unwrap_or(""))
+        pod(self.view)
     }
 
     /// Where it runs outside Kubernetes.
@@ -110,7 +99,20 @@ impl<'a> SessionText<'a> {
         self.view.session.place.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
-    fn command(&self) -> &str {
-        self.view.session.command.as_deref().unwrap_or("")
+    fn command(&self) -> &'a str {
+        command(self.view)
     }
+}
+
+fn pod(view: &SessionView) -> [&str; 3] {
+    let whose = &view.session.attribution;
+    [&whose.namespace, &whose.pod, &whose.container].map(|name| name.as_deref().unwrap_or(""))
+}
+
+fn user(view: &SessionView) -> &str {
+    view.session.attribution.user.as_deref().unwrap_or("")
+}
+
+fn command(view: &SessionView) -> &str {
+    view.session.command.as_deref().unwrap_or("")
 }

@@ -1,8 +1,9 @@
 //! Prometheus text format 0.0.4 and OpenMetrics 1.0.
 
+use super::Context;
+use super::series::{LabelSet, Number, Sink, each_series};
 use super::table::{Kind, Metric, TABLE};
-use super::{Context, View};
-use crate::accounting::{Counter, DURATION_BOUNDS, Durations, GpuTotals};
+use crate::accounting::{DURATION_BOUNDS, Durations};
 use crate::snapshot::Snapshot;
 use std::fmt::Write as _;
 
@@ -20,6 +21,7 @@ pub enum Format {
 pub struct Labels {
     /// Rendered, each followed by a comma.
     rendered: String,
+    pairs: Vec<(String, String)>,
 }
 
 /// A label that cannot be added to every series.
@@ -42,7 +44,7 @@ impl Labels {
     /// Checks and keeps the labels; values are cleaned as everything from outside is.
     pub fn new<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, LabelError> {
         let mut rendered = String::new();
-        let mut seen: Vec<&str> = Vec::new();
+        let mut pairs: Vec<(String, String)> = Vec::new();
         for (name, value) in labels {
             if !is_label_name(name) {
                 return Err(LabelError::BadName(crate::text::clean(name)));
@@ -50,13 +52,19 @@ impl Labels {
             if name == "le" || TABLE.iter().any(|metric| metric.labels.contains(&name)) {
                 return Err(LabelError::Taken(name.to_owned()));
             }
-            if seen.contains(&name) {
+            if pairs.iter().any(|(seen, _)| seen == name) {
                 return Err(LabelError::Twice(name.to_owned()));
             }
-            seen.push(name);
-            push_label(&mut rendered, name, &crate::text::clean(value));
+            let value = crate::text::clean(value);
+            push_label(&mut rendered, name, &value);
+            pairs.push((name.to_owned(), value));
         }
-        Ok(Self { rendered })
+        Ok(Self { rendered, pairs })
+    }
+
+    /// Names and values, in the order in which they were given.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
     }
 }
 
@@ -78,121 +86,29 @@ pub fn render_only(
     format: Format,
     takes: impl Fn(&Metric) -> bool,
 ) -> String {
-    let view = View::new(snapshot, context);
-    let mut out = String::with_capacity(8192 + snapshot.sessions.len() * 2048);
-    for metric in TABLE {
-        if (metric.kind != Kind::Gauge && context.without_counters) || !takes(metric) {
-            continue;
-        }
-        let mut series = Series {
-            out: &mut out,
-            metric,
-            labels,
-            format,
-            begun: false,
-            hold_since_us: snapshot.hold_since_us,
-        };
-        (metric.emit)(&view, &mut series);
-    }
+    let out = String::with_capacity(8192 + snapshot.sessions.len() * 2048);
+    let mut text = Text { out, name: "", labels, format };
+    each_series(snapshot, context, takes, &mut text);
+    let mut out = text.out;
     if format == Format::OpenMetrics {
         out.push_str("# EOF\n");
     }
     out
 }
 
-/// Writes the series of one metric.
-pub(super) struct Series<'a> {
-    out: &'a mut String,
-    metric: &'static Metric,
+/// Writes series as text.
+struct Text<'a> {
+    out: String,
+    /// Name of the metric that was begun.
+    name: &'static str,
     labels: &'a Labels,
     format: Format,
-    begun: bool,
-    hold_since_us: i64,
 }
 
-impl Series<'_> {
-    /// Writes a series; `values` go with the metric's label names.
-    pub(super) fn write(&mut self, values: &[&str], value: f64) {
-        debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
-        self.line("", value, values.is_empty(), |metric, out| {
-            for (name, value) in metric.labels.iter().zip(values) {
-                push_label(out, name, value);
-            }
-        });
-    }
-
-    /// Writes the durations of a device's sessions; they came to be with the counter of those that ended.
-    pub(super) fn histogram(&mut self, values: &[&str], totals: &GpuTotals) {
-        let Some(ended) = totals.ended else { return };
-        let new = ended.born_us >= self.hold_since_us;
-        let durations = if new { &Durations::default() } else { &totals.durations };
-        let own = render_labels(self.metric.labels, values);
-        // OpenMetrics wants them as floats; the text format has them as they are always written.
-        let tail = if self.format == Format::OpenMetrics { ".0" } else { "" };
-        let bounds = DURATION_BOUNDS.iter().map(|bound| format!("{bound}{tail}")).chain(["+Inf".to_owned()]);
-        let mut count = 0;
-        for (bound, in_bucket) in bounds.zip(durations.counts) {
-            count += in_bucket;
-            self.line("_bucket", count as f64, false, |_, out| {
-                out.push_str(&own);
-                push_label(out, "le", &bound);
-            });
-        }
-        self.line("_sum", durations.sum_seconds, false, |_, out| out.push_str(&own));
-        self.line("_count", count as f64, false, |_, out| out.push_str(&own));
-    }
-
-    /// Writes a series whose labels many metrics share; `rendered` is of [`render_labels`].
-    pub(super) fn shared(&mut self, rendered: &str, value: f64) {
-        self.line("", value, false, |_, out| out.push_str(rendered));
-    }
-
-    fn line(&mut self, suffix: &str, value: f64, bare: bool, labels: impl FnOnce(&Metric, &mut String)) {
-        if !self.begun {
-            self.begin();
-        }
-        self.out.push_str(self.metric.name);
-        self.out.push_str(suffix);
-        if !bare || !self.labels.rendered.is_empty() {
-            self.out.push('{');
-            labels(self.metric, self.out);
-            self.out.push_str(&self.labels.rendered);
-            self.out.pop();
-            self.out.push('}');
-        }
-        // Rust writes the shortest text that reads back as the same f64, never an exponent or a comma. Whole
-        // numbers, the most of all, need not go through that.
-        let whole = value.fract() == 0.0 && value.abs() < 9e15;
-        let _ = if whole { writeln!(self.out, " {}", value as i64) } else { writeln!(self.out, " {value}") };
-    }
-
-    /// Writes a series unless its value is unknown.
-    pub(super) fn maybe(&mut self, values: &[&str], value: Option<f64>) {
-        if let Some(value) = value {
-            self.write(values, value);
-        }
-    }
-
-    /// As [`Self::maybe`], with shared labels.
-    pub(super) fn maybe_shared(&mut self, rendered: &str, value: Option<f64>) {
-        if let Some(value) = value {
-            self.shared(rendered, value);
-        }
-    }
-
-    /// As [`Self::counter`], with shared labels.
-    pub(super) fn counter_shared(&mut self, rendered: &str, counter: Option<Counter>) {
-        self.maybe_shared(rendered, counter.map(|counter| counter.exposed(self.hold_since_us)));
-    }
-
-    /// Writes a counter that exists, as 0 while it is new.
-    pub(super) fn counter(&mut self, values: &[&str], counter: Option<Counter>) {
-        self.maybe(values, counter.map(|counter| counter.exposed(self.hold_since_us)));
-    }
-
-    fn begin(&mut self) {
-        self.begun = true;
-        let Metric { name, help, kind, .. } = self.metric;
+impl Sink for Text<'_> {
+    fn begin(&mut self, metric: &'static Metric) {
+        let Metric { name, help, kind, .. } = metric;
+        self.name = name;
         let kind_name = match kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
@@ -206,16 +122,61 @@ impl Series<'_> {
         };
         let _ = writeln!(self.out, "# HELP {family} {help}\n# TYPE {family} {kind_name}");
     }
+
+    fn number(&mut self, labels: &LabelSet<'_>, number: Number) {
+        self.line("", number.value, labels.is_empty(), |out| push_labels(out, labels));
+    }
+
+    fn histogram(&mut self, labels: &LabelSet<'_>, durations: &Durations, _: Option<i64>) {
+        let mut own = String::new();
+        push_labels(&mut own, labels);
+        // OpenMetrics wants them as floats; the text format has them as they are always written.
+        let tail = if self.format == Format::OpenMetrics { ".0" } else { "" };
+        let bounds = DURATION_BOUNDS.iter().map(|bound| format!("{bound}{tail}")).chain(["+Inf".to_owned()]);
+        let mut count = 0;
+        for (bound, in_bucket) in bounds.zip(durations.counts) {
+            count += in_bucket;
+            self.line("_bucket", count as f64, false, |out| {
+                out.push_str(&own);
+                push_label(out, "le", &bound);
+            });
+        }
+        self.line("_sum", durations.sum_seconds, own.is_empty(), |out| out.push_str(&own));
+        self.line("_count", count as f64, own.is_empty(), |out| out.push_str(&own));
+    }
 }
 
-/// Labels as [`Series::shared`] takes them.
-pub(super) fn render_labels(names: &[&str], values: &[&str]) -> String {
-    debug_assert_eq!(names.len(), values.len());
-    let mut out = String::with_capacity(128);
-    for (name, value) in names.iter().zip(values) {
-        push_label(&mut out, name, value);
+impl Text<'_> {
+    fn line(&mut self, suffix: &str, value: f64, bare: bool, labels: impl FnOnce(&mut String)) {
+        self.out.push_str(self.name);
+        self.out.push_str(suffix);
+        if !bare || !self.labels.rendered.is_empty() {
+            self.out.push('{');
+            labels(&mut self.out);
+            self.out.push_str(&self.labels.rendered);
+            self.out.pop();
+            self.out.push('}');
+        }
+        // Rust writes the shortest text that reads back as the same f64, never an exponent or a comma. Whole
+        // numbers, the most of all, need not go through that.
+        let whole = value.fract() == 0.0 && value.abs() < 9e15;
+        let _ = if whole { writeln!(self.out, " {}", value as i64) } else { writeln!(self.out, " {value}") };
     }
-    out
+}
+
+/// Each label followed by a comma.
+fn push_labels(out: &mut String, labels: &LabelSet<'_>) {
+    match labels {
+        LabelSet::Own(..) => labels.each(|name, value| push_label(out, name, value)),
+        LabelSet::Shared(shared) => {
+            let render = || {
+                let mut rendered = String::with_capacity(128);
+                labels.each(|name, value| push_label(&mut rendered, name, value));
+                rendered
+            };
+            out.push_str(shared.rendered.get_or_init(render));
+        }
+    }
 }
 
 /// `name="value",` with the escapes of both formats.

@@ -1,6 +1,6 @@
 //! Every metric, once.
 
-use super::render::{Series, render_labels};
+use super::series::{Series, Shared};
 use super::{SessionText, View};
 use crate::accounting::{Counter, GpuTotals, Method, Usage};
 use crate::json::seconds;
@@ -294,10 +294,10 @@ pub static TABLE: &[Metric] = &[
         "Unix time of the last sample.",
         |v, s| s.maybe(&[], Some(v.snapshot.time_us).filter(|at| *at != 0).map(seconds))),
     metric!(COLLECTOR Gauge "gpu_session_collector_snapshot_age_seconds" &[],
-        "Age of the snapshot when it was read. Only over HTTP: a file has no age.",
+        "Age of the snapshot when it was read, or sent by OTLP. Not in a file, which has no age.",
         |v, s| s.maybe(&[], v.context.age.map(|(age, _)| age))),
     metric!(COLLECTOR Gauge "gpu_session_collector_stale" &[],
-        "1 if the snapshot is older than it should be, else 0. Only over HTTP.",
+        "1 if the snapshot is older than it should be, else 0. Not in a file.",
         |v, s| s.maybe(&[], v.context.age.map(|(_, stale)| f64::from(u8::from(stale))))),
     metric!(COLLECTOR Gauge "gpu_session_collector_config_last_reload_successful" &[],
         "1 if the configuration was good when it was read last, else 0: the settings of before stay. Only of `serve`.",
@@ -307,9 +307,9 @@ pub static TABLE: &[Metric] = &[
         |v, s| s.maybe(&[], v.context.reload.map(|(_, at)| at))),
     metric!(COLLECTOR Counter "gpu_session_collector_unobserved_seconds_total" &["gpu"],
         "Time of the device whose use by process could not be measured.",
-        |v, s| totals(v, |gpu, t| s.maybe(&[gpu], t.unobserved.map(|c| c.value)))),
+        |v, s| totals(v, |gpu, t| s.counter_at_once(&[gpu], t.unobserved))),
     metric!(COLLECTOR Counter "gpu_session_collector_write_errors_total" &["target"],
-        "Failures to write, by what could not be written: state, ledger or textfile.",
+        "Failures to write, by what could not be written: state, ledger or textfile; otlp is what could not be sent.",
         |v, s| v.snapshot.counters.write_errors.iter().for_each(|(target, n)| s.write(&[target], *n))),
     metric!(COLLECTOR Gauge "gpu_session_collector_build_info" &["version", "revision"],
         "Always 1: version and commit of the collector.",
@@ -405,10 +405,10 @@ fn totals(view: &View<'_>, mut write: impl FnMut(&str, &GpuTotals)) {
     }
 }
 
-fn allocations(view: &View<'_>, mut write: impl FnMut(&AllocationView, &str)) {
+fn allocations(view: &View<'_>, mut write: impl FnMut(&AllocationView, &Shared)) {
     for a in &view.snapshot.allocations {
         let values = [&*a.gpu.to_string(), &a.namespace, &a.pod, &a.container, text(&a.user)];
-        write(a, &render_labels(BY_ALLOCATION, &values));
+        write(a, &Shared::new(BY_ALLOCATION, &values));
     }
 }
 

@@ -1,8 +1,9 @@
 //! The last snapshot, as it is answered.
 
+use super::gzip::Beginning;
 use crate::{REVISION, VERSION};
 use axum::body::Bytes;
-use gpu_session_core::metrics::{Context, Format, Labels, render_only, table};
+use gpu_session_core::metrics::{Context, Format, Labels, Metric, Sink, each_series, render_only, table};
 use gpu_session_core::snapshot::{CounterView, Snapshot};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -39,9 +40,27 @@ pub struct Published {
 /// Everything but the age, in one format.
 #[derive(Default)]
 struct Rendered {
-    body: OnceLock<Bytes>,
+    plain: Form<Bytes>,
+    /// `None` where it could not be compressed.
+    gzip: Form<Option<Beginning>>,
+}
+
+struct Form<T> {
+    body: OnceLock<T>,
     /// How often it was asked for.
     asked: AtomicUsize,
+}
+
+impl<T> Default for Form<T> {
+    fn default() -> Self {
+        Self { body: OnceLock::new(), asked: AtomicUsize::new(0) }
+    }
+}
+
+impl<T> Form<T> {
+    fn is_wanted(&self) -> bool {
+        self.asked.load(Relaxed) > 1
+    }
 }
 
 impl Published {
@@ -54,10 +73,53 @@ impl Published {
     /// Renders what was asked for more than once of the one before: whoever asks that often is not to wait for it.
     pub fn prepare(&self, before: &Self) {
         for format in [Format::Text, Format::OpenMetrics] {
-            if before.rendered(format).asked.load(Relaxed) > 1 {
+            if before.rendered(format).plain.is_wanted() {
                 self.body(format);
             }
+            if before.rendered(format).gzip.is_wanted() {
+                self.compressed(format);
+            }
         }
+    }
+
+    /// Age of the snapshot at this time, microseconds, and whether it is stale; `None` before the first.
+    pub(super) fn age(&self, now_us: i64) -> Option<(i64, bool)> {
+        let age_us = (now_us - self.reading.taken_us?).max(0);
+        Some((age_us, age_us > self.stale_after_us))
+    }
+
+    /// Age above which the snapshot is stale, microseconds.
+    pub(super) fn stale_after_us(&self) -> i64 {
+        self.stale_after_us
+    }
+
+    /// The answer at this time, in parts, so that what is large need not be copied for each request.
+    pub(super) fn answer(&self, format: Format, now_us: i64) -> [Bytes; 2] {
+        self.rendered(format).plain.asked.fetch_add(1, Relaxed);
+        [self.body(format), self.tail(now_us, format)]
+    }
+
+    /// As [`Self::answer`], in gzip; `None` where it could not be compressed.
+    pub(super) fn gzip_answer(&self, format: Format, now_us: i64) -> Option<[Bytes; 2]> {
+        self.rendered(format).gzip.asked.fetch_add(1, Relaxed);
+        self.compressed(format)?.end(&self.tail(now_us, format)).ok()
+    }
+
+    /// Gives the sink the series that the answer has, but for the age.
+    pub fn series(&self, sink: &mut dyn Sink) {
+        each_series(&self.reading.snapshot, self.context(), |metric| self.has(metric), sink);
+    }
+
+    /// Gives the sink the series of the age; none before the first snapshot.
+    pub fn age_series(&self, now_us: i64, sink: &mut dyn Sink) {
+        if let Some(context) = self.age_context(now_us) {
+            each_series(&Snapshot::default(), context, is_age, sink);
+        }
+    }
+
+    /// Labels of every series.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     fn rendered(&self, format: Format) -> &Rendered {
@@ -67,38 +129,44 @@ impl Published {
         }
     }
 
-    /// What is answered, but for the age.
-    pub(super) fn asked(&self, format: Format) -> Bytes {
-        self.rendered(format).asked.fetch_add(1, Relaxed);
-        self.body(format)
-    }
-
     fn body(&self, format: Format) -> Bytes {
         let render = || {
-            let context =
-                Context { version: VERSION, revision: REVISION, reload: self.reload, ..Context::default() };
-            // Before the first sample nothing is known of devices, and counters of before could be of other ones.
-            let all = self.reading.taken_us.is_some();
             let snapshot = &self.reading.snapshot;
-            let text = render_only(snapshot, context, &self.labels, format, |metric| {
-                all || metric.section == table::COLLECTOR
-            });
+            let text = render_only(snapshot, self.context(), &self.labels, format, |metric| self.has(metric));
             Bytes::from(without_end(text))
         };
-        self.rendered(format).body.get_or_init(render).clone()
+        self.rendered(format).plain.body.get_or_init(render).clone()
+    }
+
+    fn compressed(&self, format: Format) -> Option<&Beginning> {
+        let compress = || Beginning::of(&self.body(format)).ok();
+        self.rendered(format).gzip.body.get_or_init(compress).as_ref()
     }
 
     /// The metrics of the age, and the end.
-    pub(super) fn tail(&self, now_us: i64, format: Format) -> Bytes {
-        let Some(taken_us) = self.reading.taken_us else { return end(String::new(), format) };
-        let age_us = (now_us - taken_us).max(0);
-        let context =
-            Context { age: Some((age_us as f64 / 1e6, age_us > self.stale_after_us)), ..Context::default() };
-        let text = render_only(&Snapshot::default(), context, &self.labels, format, |metric| {
-            table::AGE.contains(&metric.name)
-        });
+    fn tail(&self, now_us: i64, format: Format) -> Bytes {
+        let Some(context) = self.age_context(now_us) else { return end(String::new(), format) };
+        let text = render_only(&Snapshot::default(), context, &self.labels, format, is_age);
         end(without_end(text), format)
     }
+
+    fn context(&self) -> Context<'_> {
+        Context { version: VERSION, revision: REVISION, reload: self.reload, ..Context::default() }
+    }
+
+    fn age_context(&self, now_us: i64) -> Option<Context<'static>> {
+        let (age_us, stale) = self.age(now_us)?;
+        Some(Context { age: Some((age_us as f64 / 1e6, stale)), ..Context::default() })
+    }
+
+    /// Before the first sample nothing is known of devices, and counters of before could be of other ones.
+    fn has(&self, metric: &Metric) -> bool {
+        self.reading.taken_us.is_some() || metric.section == table::COLLECTOR
+    }
+}
+
+fn is_age(metric: &Metric) -> bool {
+    table::AGE.contains(&metric.name)
 }
 
 fn without_end(mut text: String) -> String {
@@ -128,14 +196,22 @@ mod tests {
         let ready = |after: &Published, format| {
             let next = published();
             next.prepare(after);
-            next.rendered(format).body.get().is_some()
+            let rendered = next.rendered(format);
+            (rendered.plain.body.get().is_some(), rendered.gzip.body.get().is_some())
         };
         let before = published();
-        assert!(!ready(&before, Format::Text));
-        before.asked(Format::Text);
-        assert!(!ready(&before, Format::Text), "whoever scrapes seldom costs nothing between");
-        before.asked(Format::Text);
-        assert!(ready(&before, Format::Text));
-        assert!(!ready(&before, Format::OpenMetrics));
+        before.answer(Format::Text, 0);
+        assert_eq!(
+            ready(&before, Format::Text),
+            (false, false),
+            "whoever scrapes seldom costs nothing between"
+        );
+        before.answer(Format::Text, 0);
+        assert_eq!(ready(&before, Format::Text), (true, false));
+        assert_eq!(ready(&before, Format::OpenMetrics), (false, false));
+        for _ in 0..2 {
+            assert!(before.gzip_answer(Format::OpenMetrics, 0).is_some());
+        }
+        assert_eq!(ready(&before, Format::OpenMetrics), (true, true), "the one is made from the other");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Options;
 use super::answer::{self, Vector};
+use crate::url;
 use anyhow::{Context as _, anyhow, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::header::{AUTHORIZATION, LOCATION};
-use ureq::http::{HeaderValue, Response, StatusCode, Uri};
+use ureq::http::{HeaderValue, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 
 /// Largest answer that is read: some 400 000 pods.
@@ -24,6 +25,8 @@ const MAX_REFUSAL: u64 = 64 << 10;
 const MAX_TOKEN: u64 = 64 << 10;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
+const ALLOWED: &str = "allowed is http(s)://[<user>:<password>@]<host>[:<port>][/<path>], with what is special in \
+                       user and password percent-encoded";
 const IS_IT: &str = "see that --prometheus names the base of its API, as in http://prometheus:9090 or \
                      http://host/prometheus";
 const SMALLER: &str = "ask for less (--since, --until, --by) or for fewer series (--prometheus-matcher)";
@@ -44,7 +47,8 @@ impl fmt::Display for Client {
 
 impl Client {
     pub(super) fn new(options: &Options<'_>) -> anyhow::Result<Self> {
-        let (base, userinfo) = address(options.url).map_err(|e| anyhow!("--prometheus: {e}"))?;
+        let (base, userinfo) =
+            url::address(options.url, ALLOWED).map_err(|e| anyhow!("--prometheus: {e}"))?;
         let authorization = match (userinfo, options.token_file) {
             (Some(_), Some(_)) => {
                 bail!("--prometheus-token-file: the URL has a user or password too; give one of them")
@@ -153,30 +157,6 @@ fn refused(answer: &mut Response<ureq::Body>) -> anyhow::Error {
     anyhow!("it answered {status}{words}; {remedy}")
 }
 
-/// The base of the API and what stands before the `@`. No error shows the URL, which may hold a password.
-fn address(url: &str) -> Result<(String, Option<String>), String> {
-    const ALLOWED: &str = "allowed is http(s)://[<user>:<password>@]<host>[:<port>][/<path>], with what is special in \
-                           user and password percent-encoded";
-    let uri = url.trim().parse::<Uri>().map_err(|_| format!("no URL; {ALLOWED}"))?;
-    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(format!("no http or https URL; {ALLOWED}"));
-    };
-    if uri.query().is_some() || url.contains('#') {
-        return Err(format!("a query (?) or fragment (#) does not belong there; {ALLOWED}"));
-    }
-    let (userinfo, place) = match authority.as_str().rsplit_once('@') {
-        Some((userinfo, place)) => (Some(userinfo.to_owned()), place),
-        None => (None, authority.as_str()),
-    };
-    // A port out of range would be left out and another asked instead.
-    let port = place.strip_prefix(authority.host());
-    let port_fits = port.is_some_and(|port| port.is_empty() || authority.port_u16().is_some_and(|n| n > 0));
-    if authority.host().is_empty() || !port_fits {
-        return Err(format!("no host, or no port from 1 to 65535; {ALLOWED}"));
-    }
-    Ok((format!("{scheme}://{place}{}", uri.path().trim_end_matches('/')), userinfo))
-}
-
 fn basic(userinfo: &str) -> anyhow::Result<HeaderValue> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     let mut pair: Vec<u8> = percent_decode_str(user).collect();
@@ -206,39 +186,6 @@ fn secret(text: &str) -> anyhow::Result<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        for (url, base, userinfo) in [
-            ("http://p:9090", "http://p:9090", None),
-            ("http://p:9090/", "http://p:9090", None),
-            ("https://h/prometheus/", "https://h/prometheus", None),
-            ("https://u:p%40s@h:8443/a/b", "https://h:8443/a/b", Some("u:p%40s")),
-            ("http://u:a@b@[::1]:9090", "http://[::1]:9090", Some("u:a@b")),
-        ] {
-            let found = address(url).unwrap();
-            assert_eq!((found.0.as_str(), found.1.as_deref()), (base, userinfo), "{url}");
-        }
-    }
-
-    #[test]
-    fn no_error_shows_the_url() {
-        for url in [
-            "",
-            "prometheus",
-            "prometheus:9090",
-            "ftp://u:secret@h",
-            "http://u:secret@h/?x=1",
-            "http://u:secret@h#x",
-            "http://u:secret@h:99999",
-            "http://u:secret@:9090",
-            "http://u:se cret@h",
-            "/secret",
-        ] {
-            let error = address(url).unwrap_err();
-            assert!(error.contains("http(s)://") && !error.contains("secret"), "{url}: {error}");
-        }
-    }
 
     #[test]
     fn credentials_are_decoded_and_marked_as_secret() {

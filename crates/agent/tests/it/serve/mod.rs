@@ -2,6 +2,9 @@
 
 mod agree;
 mod ends;
+mod health;
+mod negotiation;
+mod otlp;
 mod outputs;
 mod reload;
 
@@ -27,20 +30,20 @@ fn node(faults: &str) -> Node {
 }
 
 /// A `serve` that runs.
-struct Serve {
+pub(crate) struct Serve {
     child: Child,
     log: Arc<Mutex<String>>,
 }
 
 impl Serve {
     /// Starts it on any free port, without a textfile.
-    fn start(node: &Node, args: &[&str]) -> Self {
+    pub(crate) fn start(node: &Node, args: &[&str]) -> Self {
         let all = [&["--listen", "127.0.0.1:0"], args].concat();
         Self::run(node.command(&[&["serve"], &all[..]].concat()).env_remove("GPU_SESSION_MONITOR_TEXTFILE"))
     }
 
     /// Runs the command and waits for the line that it says at its start.
-    fn run(command: &mut std::process::Command) -> Self {
+    pub(crate) fn run(command: &mut std::process::Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let (stderr, log) = (child.stderr.take().unwrap(), Arc::new(Mutex::new(String::new())));
         let written = Arc::clone(&log);
@@ -54,12 +57,12 @@ impl Serve {
         serve
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
     /// Waits until the words are in its log.
-    fn said(&self, words: &str) -> String {
+    pub(crate) fn said(&self, words: &str) -> String {
         wait_for(words, || Some(self.log()).filter(|log| log.contains(words)).ok_or_else(|| self.log()))
     }
 
@@ -67,18 +70,32 @@ impl Serve {
         self.log().lines().filter(|line| line.contains(words)).count()
     }
 
+    /// Where it listens.
+    fn address(&self) -> String {
+        let log = self.log();
+        log.split("listen http://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    }
+
     /// The whole answer, or why there is none.
     fn ask(&self, method: &str, path: &str, accept: &str) -> std::io::Result<String> {
-        let log = self.log();
-        let address = log.split("http://").nth(1).unwrap().split('/').next().unwrap();
-        let mut stream = TcpStream::connect(address)?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        let (head, body) = self.fetch(method, path, &format!("Accept: {accept}\r\n"))?;
+        Ok(head + &String::from_utf8(body).expect("text"))
+    }
+
+    /// Head, with the empty line, and body of the answer; `headers` end in line ends.
+    pub(crate) fn fetch(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+    ) -> std::io::Result<(String, Vec<u8>)> {
+        let mut stream = TcpStream::connect(self.address())?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let body = answer.split_off(end.map_or(answer.len(), |end| end + 4));
+        Ok((String::from_utf8(answer).expect("text"), body))
     }
 
     fn metrics(&self) -> Metrics {
@@ -87,7 +104,7 @@ impl Serve {
     }
 
     /// Waits until the metrics are as wanted.
-    fn shows(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
+    pub(crate) fn shows(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
         wait_for(what, || Some(self.metrics()).filter(&wanted).ok_or_else(|| self.log()))
     }
 
@@ -100,7 +117,7 @@ impl Serve {
     }
 
     /// A sample at each of these seconds; the metrics of the last.
-    fn samples(&self, node: &mut Node, at: impl IntoIterator<Item = u32>) -> Metrics {
+    pub(crate) fn samples(&self, node: &mut Node, at: impl IntoIterator<Item = u32>) -> Metrics {
         at.into_iter().fold(Metrics::default(), |_, at| {
             node.at(f64::from(at));
             self.sampled(node)
@@ -116,7 +133,7 @@ impl Serve {
         wait_for("the end", || self.child.try_wait().unwrap().ok_or_else(String::new))
     }
 
-    fn terminate(&mut self) -> ExitStatus {
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.ended()
     }
@@ -130,7 +147,7 @@ impl Drop for Serve {
 }
 
 /// Asks again and again; the error says how things stand.
-fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let begin = Instant::now();
     loop {
         match ask() {

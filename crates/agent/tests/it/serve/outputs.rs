@@ -58,6 +58,43 @@ fn alone_or_where_told_it_has_counters() {
     }
 }
 
+/// The text by metric: help, type and series.
+fn families(text: &str) -> Vec<(String, String)> {
+    let parts = text.split("# HELP ").filter(|part| !part.is_empty());
+    parts.map(|part| (part.split(' ').next().unwrap().to_owned(), part.to_owned())).collect()
+}
+
+#[test]
+fn the_textfile_and_metrics_agree_to_the_byte() {
+    // Only over HTTP, which knows when it is read; and only of a file, which has neighbours.
+    let of_http = ["gpu_session_collector_snapshot_age_seconds", "gpu_session_collector_stale"];
+    let of_file = ["gpu_session_collector_foreign_textfiles"];
+    let process = "  - { pid: 10, name: 'q\"\\x', uid: 1000, end: 62s, devices: [{ gpu: 0, memory: 1GiB, sm: 50 }] }\n  - { pid: 11, name: b, uid: 1001, devices: [{ gpu: 1, memory: 2GiB, sm: 20 }] }\n";
+    let mut node = Node::new(&crate::node::plain(2, process));
+    node.at(10.0);
+    let args = ["--listen", "127.0.0.1:0", "--textfile-counters", "true", "--textfile-interval", "5s"];
+    let serve =
+        with_textfile(&node, &[&args[..], &["--scrape-interval", "15s", "--label", "rack=r 1"]].concat());
+    serve.samples(&mut node, (10..=100).step_by(5));
+    let file = written(&node, 100.0);
+    assert!(file.get(SM, &[("gpu", "0"), ("user", "alice")]).is_some_and(|sm| sm > 20.0));
+    let file = std::fs::read_to_string(node.textfile()).unwrap();
+    let answer = serve.ask("GET", "/metrics", "*/*").unwrap();
+    let metrics = answer.split_once("\r\n\r\n").unwrap().1;
+    let without = |text: &str, names: &[&str]| {
+        let (left, shared): (Vec<_>, Vec<_>) =
+            families(text).into_iter().partition(|(name, _)| names.contains(&&**name));
+        assert_eq!(left.len(), names.len(), "{names:?}");
+        shared
+    };
+    let (shared, over_http) = (without(&file, &of_file), without(metrics, &of_http));
+    assert!(shared.len() > 40, "{}", shared.len());
+    assert_eq!(shared, over_http);
+    for text in [&file, metrics] {
+        assert_eq!(crate::chain::promtool(text).len(), 1, "nothing but the seed's own suffix");
+    }
+}
+
 #[test]
 fn a_textfile_that_cannot_be_written_is_told_once_and_counted() {
     let mut node = node("");
