@@ -192,6 +192,13 @@ pub struct ServeArgs {
     /// Address of /metrics; `off` serves none [default: 127.0.0.1:9836]
     #[arg(long, value_name = "ADDRESS", env = "GPU_SESSION_MONITOR_LISTEN")]
     pub listen: Option<String>,
+    /// Who may read, and TLS: a file in the web configuration format of the Prometheus exporters [default: no TLS; to
+    /// other machines /metrics only]
+    #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_WEB_CONFIG_FILE")]
+    pub web_config_file: Option<PathBuf>,
+    /// Whether the Kubernetes API judges bearer tokens (TokenReview, SubjectAccessReview) [default: false]
+    #[arg(long, value_name = "BOOL", env = "GPU_SESSION_MONITOR_WEB_KUBERNETES_AUTH")]
+    pub web_kubernetes_auth: Option<bool>,
     /// How often Prometheus scrapes: a new counter is shown as 0 for this long, so that increase() sees its beginning
     /// [default: 60s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "GPU_SESSION_MONITOR_SCRAPE_INTERVAL")]

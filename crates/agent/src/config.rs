@@ -40,6 +40,8 @@ pub struct Config {
     pub interval: Option<Duration>,
     /// `listen:`
     pub listen: Option<String>,
+    /// `web:`
+    pub web: Web,
     /// `scrape_interval:`
     #[serde(deserialize_with = "optional_duration")]
     pub scrape_interval: Option<Duration>,
@@ -61,6 +63,16 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// `sessions:`
     pub sessions: Limit,
+}
+
+/// `web:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Web {
+    /// `web.config_file`
+    pub config_file: Option<PathBuf>,
+    /// `web.kubernetes_auth`
+    pub kubernetes_auth: Option<bool>,
 }
 
 /// `nvml:`
@@ -319,7 +331,8 @@ mod tests {
             state: {dir: /e}\nwindow: 500ms\ntimeout: 2m\ngpu: {count: 4, devices: [0, \"1\", GPU-x, 0_1_0]}\n\
             node: n\nlabels: {rack: r1}\nsessions: {limit: 5}\ndcgm: {url: \"http://x:9400/metrics\"}\n\
             interval: 7s\nlisten: \"off\"\nscrape_interval: 30s\nledger: {enabled: false, age: 10d, size: 1MiB}\n\
-            kubelet: {socket: /f}\nkubernetes: {api: \"off\", kubeconfig: /g, node: h}\ncri: {socket: /i}\n";
+            kubelet: {socket: /f}\nkubernetes: {api: \"off\", kubeconfig: /g, node: h}\ncri: {socket: /i}\n\
+            web: {config_file: /j, kubernetes_auth: true}\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.window, Some(Duration::from_millis(500)));
         assert_eq!(config.timeout, Some(Duration::from_secs(120)));
@@ -340,6 +353,7 @@ mod tests {
         assert_eq!(of_serve, (Some(Duration::from_secs(7)), Some("off"), Some(Duration::from_secs(30))));
         let ledger = (config.ledger.enabled, config.ledger.age, config.ledger.size);
         assert_eq!(ledger, (Some(false), Some(Duration::from_secs(864_000)), Some(1 << 20)));
+        assert_eq!((config.web.config_file, config.web.kubernetes_auth), (Some("/j".into()), Some(true)));
         assert_eq!(config.dcgm.url.as_deref(), Some("http://x:9400/metrics"));
     }
 

@@ -25,12 +25,14 @@ const DEFAULT_KUBELET_SOCKET: &str = "/var/lib/kubelet/pod-resources/kubelet.soc
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Flags and the keys of the file that they stand over, where the names differ by more than a dot.
-pub const OTHER_KEYS: [(&str, &str); 5] = [
+pub const OTHER_KEYS: [(&str, &str); 7] = [
     ("device", "gpu.devices"),
     ("label", "labels"),
     ("config", ""),
     ("scrape-interval", "scrape_interval"),
     ("process-events", "process_events"),
+    ("web-config-file", "web.config_file"),
+    ("web-kubernetes-auth", "web.kubernetes_auth"),
 ];
 
 /// All settings, resolved.

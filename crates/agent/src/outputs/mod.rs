@@ -1,6 +1,6 @@
 //! Outputs: each reads the snapshot and is one file.
 
 pub mod http;
-pub mod limited;
+pub mod server;
 pub mod table;
 pub mod textfile;

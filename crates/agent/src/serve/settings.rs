@@ -4,6 +4,7 @@ use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::ledger::Retention;
+use crate::outputs::server::WebSettings;
 use crate::outputs::textfile;
 use crate::settings::{Settings, check_range};
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ pub struct ServeSettings {
     pub interval: Duration,
     /// Where /metrics is served; `None` where it is not.
     pub listen: Option<SocketAddr>,
+    /// To whom, and how.
+    pub web: WebSettings,
     /// A new counter is shown as 0 for this long.
     pub scrape_interval: Duration,
     /// The textfile; `None` where none was named.
@@ -58,6 +61,7 @@ impl ServeSettings {
         Ok(Self {
             interval,
             listen: listen(args.listen.as_deref().or(file.listen.as_deref()))?,
+            web: web(args, &file),
             scrape_interval,
             textfile: textfile(args, &file)?,
             ledger: ledger(args, &file)?,
@@ -92,6 +96,14 @@ fn listen(written: Option<&str>) -> Result<Option<SocketAddr>, Failure> {
                 "listen: {text:?} is no address: write it as 127.0.0.1:9836, 0.0.0.0:9836 or [::]:9836; `off` serves none"
             ))
         }),
+    }
+}
+
+fn web(args: &ServeArgs, file: &Config) -> WebSettings {
+    WebSettings {
+        config_file: args.web_config_file.clone().or_else(|| file.web.config_file.clone()),
+        kubernetes_auth: args.web_kubernetes_auth.or(file.web.kubernetes_auth).unwrap_or(false),
+        kubeconfig: args.common.kubernetes_kubeconfig.clone().or_else(|| file.kubernetes.kubeconfig.clone()),
     }
 }
 

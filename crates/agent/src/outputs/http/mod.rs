@@ -29,6 +29,11 @@ pub fn public(shared: Shared) -> Router {
     Router::new().route("/", get(index)).route("/metrics", get(metrics::metrics)).with_state(shared)
 }
 
+/// The routes below `/api`.
+pub fn api(_shared: Shared) -> Router {
+    Router::new()
+}
+
 async fn index() -> impl IntoResponse {
     "gpu-session-monitor\n\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n"
 }
