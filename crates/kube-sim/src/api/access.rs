@@ -37,8 +37,12 @@ impl Rule {
 
     /// The rules of the ClusterRole `system:auth-delegator`: whoever has them may ask for reviews.
     pub fn auth_delegator() -> [Self; 2] {
-        [("authentication.k8s.io", "tokenreviews"), ("authorization.k8s.io", "subjectaccessreviews")]
-            .map(|(group, resource)| Self { groups: vec![group.to_owned()], ..Self::new(&["create"], &[resource]) })
+        [("authentication.k8s.io", "tokenreviews"), ("authorization.k8s.io", "subjectaccessreviews")].map(
+            |(group, resource)| Self {
+                groups: vec![group.to_owned()],
+                ..Self::new(&["create"], &[resource])
+            },
+        )
     }
 
     /// A rule of a ClusterRole, for resources of the core group.

@@ -49,8 +49,11 @@ pub(super) async fn subject_access(State(shared): State<Shared>, body: Bytes) ->
     };
     let user = spec["user"].as_str().unwrap_or_default();
     if user.is_empty() && spec["groups"].as_array().is_none_or(Vec::is_empty) {
-        return invalid(kind, "spec.user: Invalid value: \"\": at least one of user or group must be specified")
-            .into_response();
+        return invalid(
+            kind,
+            "spec.user: Invalid value: \"\": at least one of user or group must be specified",
+        )
+        .into_response();
     }
     let allowed = lock(&shared.access).may(user, &request);
     created(review, json!({ "allowed": allowed }))

@@ -217,9 +217,15 @@ impl Problem {
     /// A review could not be made.
     pub(super) fn review(url: &str, what: &str, error: &kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) if status.code == 403 && !status.message.contains("system:anonymous") => {
+            kube::Error::Api(status)
+                if status.code == 403 && !status.message.contains("system:anonymous") =>
+            {
                 let what = format!("{url}: {what} may not be created ({})", brief(&status.message));
-                Self::new("forbidden", what, "bind the service account to the ClusterRole system:auth-delegator")
+                Self::new(
+                    "forbidden",
+                    what,
+                    "bind the service account to the ClusterRole system:auth-delegator",
+                )
             }
             _ => Self::client(url, what, error),
         }

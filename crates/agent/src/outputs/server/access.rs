@@ -1,10 +1,10 @@
 //! Who may read what.
 
+use super::Web;
 use super::basic::unauthorized;
 use super::connections::Peer;
 use super::live::Loaded;
 use super::problem::Refusal;
-use super::Web;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -225,7 +225,16 @@ mod tests {
 
     #[test]
     fn names_that_only_look_like_this_machine_are_others() {
-        for other in ["localhost.evil.example", "127.0.0.1.evil.example", "evil.example", "[::2]", "10.0.0.1", "", "[", "0.0.0.0"] {
+        for other in [
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example",
+            "[::2]",
+            "10.0.0.1",
+            "",
+            "[",
+            "0.0.0.0",
+        ] {
             assert!(!is_this_machine(other), "{other}");
         }
         for own in ["LOCALHOST", "127.9.9.9:1", "[::1]", "localhost"] {

@@ -21,6 +21,8 @@ struct State {
     since: Instant,
     /// Since when there has been something to write that is not taken.
     stalled: Option<Instant>,
+    /// Whether the client has said anything: one that means it does so at once.
+    spoke: bool,
     /// Whether a request was answered as it was asked.
     served: bool,
 }
@@ -35,12 +37,19 @@ enum Phase {
     Answering,
 }
 
-/// Who goes first where there is no room: the least is closed.
-pub(super) type Worth = (bool, bool, Instant);
+/// Who goes first where there is no room: the least is closed. That is one that is not being answered, never was and said
+/// nothing, and of those which are alike the one that has been so longest.
+pub(super) type Worth = (bool, bool, bool, Instant);
 
 impl Activity {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(State { phase: Phase::Opening, since: now, stalled: None, served: false }))
+        Self(Mutex::new(State {
+            phase: Phase::Opening,
+            since: now,
+            stalled: None,
+            spoke: false,
+            served: false,
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -60,6 +69,7 @@ impl Activity {
     /// Bytes came.
     pub(super) fn read(&self, now: Instant) {
         let mut state = self.state();
+        state.spoke = true;
         if state.phase == Phase::Idle {
             (state.phase, state.since) = (Phase::Opening, now);
         }
@@ -110,7 +120,7 @@ impl Activity {
     /// How much it is worth to go on.
     pub(super) fn worth(&self) -> Worth {
         let state = self.state();
-        (state.phase == Phase::Answering, state.served, state.since)
+        (state.phase == Phase::Answering, state.served, state.spoke, state.since)
     }
 }
 
@@ -146,11 +156,14 @@ mod tests {
     fn who_was_answered_is_worth_more_and_who_is_being_answered_most() {
         let begin = Instant::now();
         let later = begin + Duration::from_secs(1);
-        let (silent, answered, answering) = (Activity::new(later), Activity::new(begin), Activity::new(begin));
+        let of = |at| Activity::new(at);
+        let (silent, speaking, answered, answering) = (of(later), of(begin), of(begin), of(begin));
+        speaking.read(begin);
         answered.asked(begin);
         answered.answers(true);
         answered.answered(begin);
         answering.asked(begin);
-        assert!(silent.worth() < answered.worth() && answered.worth() < answering.worth());
+        assert!(silent.worth() < speaking.worth() && speaking.worth() < answered.worth());
+        assert!(answered.worth() < answering.worth());
     }
 }

@@ -39,15 +39,21 @@ impl Users {
         let (mut hashes, mut dearest) = (BTreeMap::new(), bcrypt::DEFAULT_COST.min(10));
         for (user, hash) in written.unwrap_or_default() {
             if user.is_empty() || user.contains(':') || user.chars().any(char::is_control) {
-                bail!("basic_auth_users: {user:?} cannot be a user: a name is not empty, without colons and control characters");
+                bail!(
+                    "basic_auth_users: {user:?} cannot be a user: a name is not empty, without colons and control characters"
+                );
             }
             let hash = hash.reveal();
             let cost = hash.is_ascii().then(|| hash.parse::<bcrypt::HashParts>().ok()).flatten();
             let Some(cost) = cost.map(|parts| parts.get_cost()) else {
-                bail!("basic_auth_users: what {user:?} has is no bcrypt hash; make one with: htpasswd -nBC 10 {user}");
+                bail!(
+                    "basic_auth_users: what {user:?} has is no bcrypt hash; make one with: htpasswd -nBC 10 {user}"
+                );
             };
             if !(4..=DEAREST).contains(&cost) {
-                bail!("basic_auth_users: the hash of {user:?} has the cost {cost}; from 4 to {DEAREST} are allowed, 10 is usual");
+                bail!(
+                    "basic_auth_users: the hash of {user:?} has the cost {cost}; from 4 to {DEAREST} are allowed, 10 is usual"
+                );
             }
             dearest = dearest.max(cost);
             hashes.insert(user, hash.to_owned());
@@ -74,7 +80,12 @@ impl Basic {
     pub(super) fn new() -> anyhow::Result<Self> {
         let turns = Turns::new(AT_ONCE, PENDING);
         // Apart, so that many wrong ones drive out no right one.
-        Ok(Self { fingerprints: Fingerprints::new()?, right: Cache::new(1000), wrong: Cache::new(1000), turns })
+        Ok(Self {
+            fingerprints: Fingerprints::new()?,
+            right: Cache::new(1000),
+            wrong: Cache::new(1000),
+            turns,
+        })
     }
 
     /// Forgets what it knows: the users are others now.
@@ -163,9 +174,7 @@ mod tests {
         assert!(!basic.check(&users, "%%%", PEER).await.unwrap());
         let other = Users::new(None).unwrap();
         assert!(!basic.check(&other, &credentials("alice:s3cr3t"), PEER).await.unwrap(), "he is gone");
-        let of = |text: &str| {
-            basic.fingerprints.of(&[hash.as_bytes(), b"alice", text.as_bytes()])
-        };
+        let of = |text: &str| basic.fingerprints.of(&[hash.as_bytes(), b"alice", text.as_bytes()]);
         assert_eq!((basic.known(&of("s3cr3t")), basic.known(&of("other"))), (Some(true), Some(false)));
         basic.forget();
         assert_eq!(basic.known(&of("s3cr3t")), None);

@@ -7,6 +7,7 @@ use super::turns::Turns;
 use crate::say::Conditions;
 use axum::http::StatusCode;
 use gpu_session_sources::kubernetes::access::{Reviewer, Verdict};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +48,14 @@ impl Bearer {
     }
 
     /// Whether whoever has this token may read the path.
-    pub(super) async fn check(&self, token: &str, path: &str, verb: &str, peer: IpAddr) -> Result<(), Refusal> {
+    pub(super) async fn check(
+        &self,
+        token: &str,
+        path: &str,
+        verb: &str,
+        peer: IpAddr,
+    ) -> Result<(), Refusal> {
+        let path = &*reviewed(path);
         if token.is_empty() || token.len() > LONGEST {
             return Err(unauthorized());
         }
@@ -91,9 +99,15 @@ impl Bearer {
     }
 }
 
+/// The path that the API is asked about. That of `/metrics` is what every Prometheus has the right to. Of others it gets a
+/// name of ours: every account of a cluster may read what is called `/api/*` (`system:discovery`).
+fn reviewed(path: &str) -> Cow<'_, str> {
+    if path == "/metrics" { path.into() } else { format!("/gpu-session-monitor{path}").into() }
+}
+
 fn forbidden() -> Refusal {
-    let detail = "the token is good, and may not read this: it needs a ClusterRole with nonResourceURLs for this path and \
-                  the verb get";
+    let detail = "the token is good, and may not read this: it needs a ClusterRole with the verb get and the \
+                  nonResourceURLs /metrics or /gpu-session-monitor/*";
     Refusal::new(StatusCode::FORBIDDEN, detail)
 }
 

@@ -4,9 +4,10 @@
 use super::Web;
 use super::activity::Activity;
 use super::stream::{Answer, Watched};
+use super::turns::network;
 use crate::say;
-use axum::body::Body;
 use axum::Router;
+use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -79,8 +80,29 @@ struct Open(Mutex<Connections>);
 
 #[derive(Default)]
 struct Connections {
-    by_number: HashMap<u64, (Arc<Activity>, AbortHandle)>,
+    by_number: HashMap<u64, Connection>,
     next: u64,
+}
+
+struct Connection {
+    /// Whose it is: who has many addresses is one.
+    peer: IpAddr,
+    activity: Arc<Activity>,
+    task: AbortHandle,
+}
+
+impl Connections {
+    /// Of whoever has most connections the one that is worth least.
+    fn least(&self) -> Option<u64> {
+        let mut held: HashMap<IpAddr, usize> = HashMap::new();
+        for connection in self.by_number.values() {
+            *held.entry(connection.peer).or_default() += 1;
+        }
+        let most = held.values().max().copied().unwrap_or_default();
+        let theirs = self.by_number.iter().filter(|(_, connection)| held[&connection.peer] == most);
+        let worth = theirs.map(|(number, connection)| (connection.activity.worth(), *number));
+        worth.min().map(|(_, number)| number)
+    }
 }
 
 impl Open {
@@ -89,16 +111,17 @@ impl Open {
     }
 
     fn make_room(&self) {
-        if self.connections().by_number.len() >= MOST {
+        // Held for the call alone.
+        let held = self.connections().by_number.len();
+        if held >= MOST {
             self.close_least();
         }
     }
 
-    /// Closes the one that has been idle longest; where all are being answered the one whose client took nothing longest.
     fn close_least(&self) {
         let mut connections = self.connections();
-        let least = connections.by_number.iter().min_by_key(|(_, (activity, _))| activity.worth());
-        if let Some((_, task)) = least.map(|(number, _)| *number).and_then(|n| connections.by_number.remove(&n)) {
+        let least = connections.least().and_then(|number| connections.by_number.remove(&number));
+        if let Some(Connection { task, .. }) = least {
             task.abort();
         }
     }
@@ -114,7 +137,8 @@ impl Open {
             let _done = done;
             connection(stream, peer.ip(), router, &web, own).await;
         });
-        connections.by_number.insert(number, (activity, task.abort_handle()));
+        let connection = Connection { peer: network(peer.ip()), activity, task: task.abort_handle() };
+        connections.by_number.insert(number, connection);
     }
 }
 
@@ -184,4 +208,28 @@ async fn answer(
     let response = router.oneshot(request).await?;
     activity.answers(response.status().is_success());
     Ok(response.map(|body| Answer::new(body, activity)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_most_gives_way_and_his_idlest_first() {
+        let (begin, mut connections) = (Instant::now(), Connections::default());
+        let of = |number: u64, peer: &str, age: u64| {
+            let activity = Arc::new(Activity::new(begin + Duration::from_secs(100 - age)));
+            let task = tokio::spawn(async {}).abort_handle();
+            (number, Connection { peer: peer.parse().unwrap(), activity, task })
+        };
+        let all =
+            [of(1, "10.0.0.1", 90), of(2, "10.0.0.2", 10), of(3, "10.0.0.2", 20), of(4, "10.0.0.2", 15)];
+        connections.by_number.extend(all);
+        let mut closed = Vec::new();
+        while let Some(number) = connections.least() {
+            connections.by_number.remove(&number);
+            closed.push(number);
+        }
+        assert_eq!(closed, [3, 4, 1, 2], "then those of whom all have as many");
+    }
 }

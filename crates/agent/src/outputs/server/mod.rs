@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 /// How often the web configuration and what it names are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// Connections that the system keeps until they are accepted.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 
 /// How it is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,11 @@ impl Web {
         }
         let mut said = ways.join(" or ");
         if loaded.requires_certificate() {
-            said = if said.is_empty() { "client certificates".to_owned() } else { format!("client certificates and {said}") };
+            said = if said.is_empty() {
+                "client certificates".to_owned()
+            } else {
+                format!("client certificates and {said}")
+            };
         }
         match said.as_str() {
             "" if self.is_loopback() => "no authentication".to_owned(),
@@ -119,7 +123,10 @@ impl Web {
         match self.live.reread() {
             Ok(()) => {
                 self.basic.forget();
-                say::info(format_args!("web.config_file: was read anew: {}", self.authentication(&self.live.now())));
+                say::info(format_args!(
+                    "web.config_file: was read anew: {}",
+                    self.authentication(&self.live.now())
+                ));
                 self.warn();
             }
             Err(e) => say::error(format_args!("web.config_file: the one of before stays: {e:#}")),

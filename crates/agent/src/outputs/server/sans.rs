@@ -26,7 +26,9 @@ impl San {
             return Ok(Self::Uri(text.to_owned()));
         }
         if text.contains('@') {
-            bail!("client_allowed_sans: {text:?}: mail addresses are not looked for; name one of DNS, an IP address or a URI");
+            bail!(
+                "client_allowed_sans: {text:?}: mail addresses are not looked for; name one of DNS, an IP address or a URI"
+            );
         }
         Ok(text.parse().map_or_else(|_| Self::Dns(text.to_owned()), Self::Ip))
     }

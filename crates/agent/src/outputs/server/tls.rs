@@ -109,8 +109,7 @@ fn verifier(
         roots.add(authority).map_err(|e| anyhow!("client_ca_file: a certificate cannot be used ({e})"))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let builder =
-        if clients == ClientAuth::IfGiven { builder.allow_unauthenticated() } else { builder };
+    let builder = if clients == ClientAuth::IfGiven { builder.allow_unauthenticated() } else { builder };
     let verifier = builder.build().map_err(|e| anyhow!("client_ca_file: {e}"))?;
     if written.client_allowed_sans.is_empty() {
         return Ok(Some(verifier));
@@ -204,8 +203,9 @@ fn private_key(written: &TlsServer, folder: &Path) -> anyhow::Result<PrivateKeyD
     let inline = written.key.as_ref().map(super::web_config::Secret::reveal);
     let (place, bytes) = pem("key", inline, written.key_file.as_deref(), folder)?
         .context("neither key_file nor key is there: name the private key of the certificate")?;
-    PrivateKeyDer::from_pem_slice(&bytes)
-        .map_err(|_| anyhow!("{place}: no private key in PEM can be read; one with a passphrase cannot be used"))
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+        anyhow!("{place}: no private key in PEM can be read; one with a passphrase cannot be used")
+    })
 }
 
 #[cfg(test)]
@@ -235,19 +235,23 @@ mod tests {
     #[test]
     fn what_can_be_spoken_is_chosen() {
         let folder = folder();
-        let of = |yaml: &str| load(folder.path(), &format!("{{cert_file: a.crt, key_file: a.key{yaml}}}")).unwrap();
+        let of = |yaml: &str| {
+            load(folder.path(), &format!("{{cert_file: a.crt, key_file: a.key{yaml}}}")).unwrap()
+        };
         let suites = |tls: &Tls| {
             let all = tls.config.crypto_provider().cipher_suites.iter();
             all.filter(|suite| suite.tls13().is_none()).map(go_name).collect::<Vec<_>>()
         };
         let one = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
-        let tls = of(&format!(", cipher_suites: [{one}], curve_preferences: [CurveP384], min_version: TLS12"));
+        let tls =
+            of(&format!(", cipher_suites: [{one}], curve_preferences: [CurveP384], min_version: TLS12"));
         assert_eq!(suites(&tls), [one]);
         assert_eq!(tls.config.crypto_provider().kx_groups[0].name(), rustls::NamedGroup::secp384r1);
         assert!(tls.config.ignore_client_order && tls.clients == ClientAuth::None);
         let clients = of(", client_auth_type: RequireAndVerifyClientCert, client_ca_file: b.crt");
         assert_eq!(clients.clients, ClientAuth::Required);
-        let given = of(", client_auth_type: VerifyClientCertIfGiven, client_ca_file: b.crt, min_version: TLS13");
+        let given =
+            of(", client_auth_type: VerifyClientCertIfGiven, client_ca_file: b.crt, min_version: TLS13");
         assert_eq!(given.clients, ClientAuth::IfGiven);
     }
 

@@ -77,7 +77,7 @@ fn busy() -> Refusal {
 }
 
 /// Whoever has an address of IPv6 has a whole network of them.
-fn network(peer: IpAddr) -> IpAddr {
+pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -99,7 +99,8 @@ mod tests {
         for n in 1..=MOST_EACH {
             held.push(turns.place(network(peer(&format!("2001:db8::{n}")))).unwrap());
         }
-        let refused = |text: &str| turns.place(network(peer(text))).err().map(|refusal| refusal.status.as_u16());
+        let refused =
+            |text: &str| turns.place(network(peer(text))).err().map(|refusal| refusal.status.as_u16());
         assert_eq!(refused("2001:db8::99"), Some(429));
         held.push(turns.place(peer("10.0.0.1")).unwrap());
         held.push(turns.place(peer("10.0.0.2")).unwrap());

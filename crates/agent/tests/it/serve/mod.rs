@@ -19,7 +19,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const ALICE: [(&str, &str); 2] = [("gpu", "0"), ("user", "alice")];
 
 /// A node with one GPU that alice uses by half; `faults` is YAML.
-fn node(faults: &str) -> Node {
+pub(crate) fn node(faults: &str) -> Node {
     let process = "  - { pid: 10, name: a, uid: 1000, devices: [{ gpu: 0, memory: 1GiB, sm: 50 }] }\n";
     let mut node = Node::new(&(plain(1, process) + faults));
     node.at(10.0);
@@ -27,20 +27,20 @@ fn node(faults: &str) -> Node {
 }
 
 /// A `serve` that runs.
-struct Serve {
-    child: Child,
+pub(crate) struct Serve {
+    pub(crate) child: Child,
     log: Arc<Mutex<String>>,
 }
 
 impl Serve {
     /// Starts it on any free port, without a textfile.
-    fn start(node: &Node, args: &[&str]) -> Self {
+    pub(crate) fn start(node: &Node, args: &[&str]) -> Self {
         let all = [&["--listen", "127.0.0.1:0"], args].concat();
         Self::run(node.command(&[&["serve"], &all[..]].concat()).env_remove("GPU_SESSION_MONITOR_TEXTFILE"))
     }
 
     /// Runs the command and waits for the line that it says at its start.
-    fn run(command: &mut std::process::Command) -> Self {
+    pub(crate) fn run(command: &mut std::process::Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let (stderr, log) = (child.stderr.take().unwrap(), Arc::new(Mutex::new(String::new())));
         let written = Arc::clone(&log);
@@ -54,45 +54,49 @@ impl Serve {
         serve
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
     /// Waits until the words are in its log.
-    fn said(&self, words: &str) -> String {
+    pub(crate) fn said(&self, words: &str) -> String {
         wait_for(words, || Some(self.log()).filter(|log| log.contains(words)).ok_or_else(|| self.log()))
     }
 
-    fn lines(&self, words: &str) -> usize {
+    pub(crate) fn lines(&self, words: &str) -> usize {
         self.log().lines().filter(|line| line.contains(words)).count()
     }
 
+    /// Where it listens, as it says.
+    pub(crate) fn address(&self) -> String {
+        self.log().split("://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    }
+
     /// The whole answer, or why there is none.
-    fn ask(&self, method: &str, path: &str, accept: &str) -> std::io::Result<String> {
-        let log = self.log();
-        let address = log.split("http://").nth(1).unwrap().split('/').next().unwrap();
-        let mut stream = TcpStream::connect(address)?;
+    pub(crate) fn ask(&self, method: &str, path: &str, accept: &str) -> std::io::Result<String> {
+        let address = self.address();
+        let mut stream = TcpStream::connect(&address)?;
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     }
 
-    fn metrics(&self) -> Metrics {
+    pub(crate) fn metrics(&self) -> Metrics {
         let answer = self.ask("GET", "/metrics", "*/*").unwrap();
         Metrics::parse(answer.split_once("\r\n\r\n").unwrap().1)
     }
 
     /// Waits until the metrics are as wanted.
-    fn shows(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
+    pub(crate) fn shows(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
         wait_for(what, || Some(self.metrics()).filter(&wanted).ok_or_else(|| self.log()))
     }
 
     /// Waits for the sample of the node's clock as it is.
-    fn sampled(&self, node: &Node) -> Metrics {
+    pub(crate) fn sampled(&self, node: &Node) -> Metrics {
         let now = EPOCH as f64 + node.now();
         self.shows(&format!("a sample of {}", node.now()), |metrics| {
             metrics.get("gpu_session_collector_last_sample_timestamp_seconds", &[]) == Some(now)
@@ -100,23 +104,23 @@ impl Serve {
     }
 
     /// A sample at each of these seconds; the metrics of the last.
-    fn samples(&self, node: &mut Node, at: impl IntoIterator<Item = u32>) -> Metrics {
+    pub(crate) fn samples(&self, node: &mut Node, at: impl IntoIterator<Item = u32>) -> Metrics {
         at.into_iter().fold(Metrics::default(), |_, at| {
             node.at(f64::from(at));
             self.sampled(node)
         })
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits for its end.
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         wait_for("the end", || self.child.try_wait().unwrap().ok_or_else(String::new))
     }
 
-    fn terminate(&mut self) -> ExitStatus {
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.ended()
     }
@@ -130,7 +134,7 @@ impl Drop for Serve {
 }
 
 /// Asks again and again; the error says how things stand.
-fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let begin = Instant::now();
     loop {
         match ask() {
