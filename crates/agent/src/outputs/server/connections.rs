@@ -52,6 +52,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, web: Arc<Web>) 
             Ok((stream, peer)) => {
                 open.make_room();
                 open.start(stream, peer, router.clone(), Arc::clone(&web));
+                // Those who are accepted are to be heard before others push them out.
+                tokio::task::yield_now().await;
             }
             Err(e) if is_of_the_client(&e) => {}
             Err(e) => {
