@@ -151,8 +151,8 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn users(list: &[(&str, &str)]) -> anyhow::Result<Users> {
-        let yaml = list.iter().map(|(user, hash)| format!("  {user:?}: {hash:?}\n")).collect::<String>();
-        let text = format!("basic_auth_users:\n{yaml}");
+        let yaml: Vec<String> = list.iter().map(|(user, hash)| format!("  {user:?}: {hash:?}\n")).collect();
+        let text = format!("basic_auth_users:\n{}", yaml.concat());
         Users::new(super::super::web_config::WebConfig::parse(&text).unwrap().basic_auth_users)
     }
 

@@ -88,16 +88,21 @@ fn while_scraped(what: &str, client: &Client, attack: impl FnOnce() + Send) {
         over.store(true, Relaxed);
         scraper.join().unwrap()
     });
-    println!(
+    say(format_args!(
         "{what}: {} scrapes, the slowest {:?}; {} samples, the oldest shown {:.2} s old",
         seen.scrapes,
         seen.slowest,
         seen.samples.len(),
         seen.oldest
-    );
+    ));
     assert!(seen.failed.is_empty(), "{what}: {:?}", seen.failed);
     // An interval is a second; machines that run tests are busy.
     assert!(seen.oldest < 15.0, "{what}: a sample was delayed: {seen:?}");
+}
+
+/// What was measured, whether or not the test goes well.
+fn say(measured: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{measured}");
 }
 
 fn flood(client: &Client, head: &str) -> u16 {
@@ -131,7 +136,8 @@ fn heads_and_bodies_are_bounded() {
     let serve = serve(&node, &users(&[("alice", PASSWORD)]), &[]);
     let client = Client::plain(&serve.address());
     let begin = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n";
-    let many = (0..1_000).map(|n| format!("x-{n}: {WRONG}\r\n")).collect::<String>();
+    let many: Vec<String> = (0..1_000).map(|n| format!("x-{n}: {WRONG}\r\n")).collect();
+    let many = many.concat();
     assert_eq!(flood(&client, &format!("{begin}{many}\r\n")), 431);
     assert_eq!(flood(&client, &format!("{begin}x: {}\r\n\r\n", "a".repeat(20_000))), 431);
     let endless = flood(&client, &format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20)));
@@ -191,7 +197,7 @@ fn slow_idle_and_senseless_clients_delay_nobody() {
         idle = (0..connections).map(|_| connect()).collect();
     });
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", serve.child.id())).unwrap().count();
-    println!("the server has {descriptors} descriptors");
+    say(format_args!("the server has {descriptors} descriptors"));
     assert!(descriptors < 700, "{descriptors}");
     drop(idle);
     keeps_secrets(&serve, &[]);

@@ -4,6 +4,7 @@ use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -86,7 +87,7 @@ impl Client {
         let mut text = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n");
         let own = self.authorization.iter().map(|value| ("Authorization", value.as_str()));
         for (name, value) in headers.iter().copied().chain(own) {
-            text += &format!("{name}: {value}\r\n");
+            let _ = write!(text, "{name}: {value}\r\n");
         }
         let mut stream = self.connect()?;
         stream.write_all((text + "\r\n").as_bytes())?;
