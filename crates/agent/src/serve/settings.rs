@@ -61,7 +61,7 @@ impl ServeSettings {
         Ok(Self {
             interval,
             listen: listen(args.listen.as_deref().or(file.listen.as_deref()))?,
-            web: web(args, &file),
+            web: web(args, &file)?,
             scrape_interval,
             textfile: textfile(args, &file)?,
             ledger: ledger(args, &file)?,
@@ -99,12 +99,16 @@ fn listen(written: Option<&str>) -> Result<Option<SocketAddr>, Failure> {
     }
 }
 
-fn web(args: &ServeArgs, file: &Config) -> WebSettings {
-    WebSettings {
-        config_file: args.web_config_file.clone().or_else(|| file.web.config_file.clone()),
-        kubernetes_auth: args.web_kubernetes_auth.or(file.web.kubernetes_auth).unwrap_or(false),
-        kubeconfig: args.common.kubernetes_kubeconfig.clone().or_else(|| file.kubernetes.kubeconfig.clone()),
+fn web(args: &ServeArgs, file: &Config) -> Result<WebSettings, Failure> {
+    let kubeconfig = args.common.kubernetes_kubeconfig.clone().or_else(|| file.kubernetes.kubeconfig.clone());
+    let kubernetes_auth = args.web_kubernetes_auth.or(file.web.kubernetes_auth).unwrap_or(false);
+    if kubernetes_auth && kubeconfig.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "web.kubernetes_auth: this is no pod, so there is no API server to ask; name one with kubernetes.kubeconfig"
+        )));
     }
+    let config_file = args.web_config_file.clone().or_else(|| file.web.config_file.clone());
+    Ok(WebSettings { config_file, kubernetes_auth, kubeconfig })
 }
 
 fn textfile(args: &ServeArgs, file: &Config) -> Result<Option<Textfile>, Failure> {

@@ -20,6 +20,8 @@ const PENDING: usize = 32;
 /// Passwords that were right need not be worked out again for so long; those that were wrong neither.
 const RIGHT: Duration = Duration::from_secs(60 * 60);
 const WRONG: Duration = Duration::from_secs(60);
+/// The least that bcrypt has.
+const CHEAPEST: u32 = 4;
 /// A dearer hash would take seconds of a processor beside people's jobs.
 const DEAREST: u32 = 16;
 /// What a user who is not there is checked against: no password has this hash.
@@ -36,7 +38,7 @@ pub(super) struct Users {
 impl Users {
     /// The error names the user, and shows no hash.
     pub(super) fn new(written: Option<BTreeMap<String, Secret>>) -> anyhow::Result<Self> {
-        let (mut hashes, mut dearest) = (BTreeMap::new(), bcrypt::DEFAULT_COST.min(10));
+        let (mut hashes, mut dearest) = (BTreeMap::new(), CHEAPEST);
         for (user, hash) in written.unwrap_or_default() {
             if user.is_empty() || user.contains(':') || user.chars().any(char::is_control) {
                 bail!(
@@ -50,9 +52,9 @@ impl Users {
                     "basic_auth_users: what {user:?} has is no bcrypt hash; make one with: htpasswd -nBC 10 {user}"
                 );
             };
-            if !(4..=DEAREST).contains(&cost) {
+            if !(CHEAPEST..=DEAREST).contains(&cost) {
                 bail!(
-                    "basic_auth_users: the hash of {user:?} has the cost {cost}; from 4 to {DEAREST} are allowed, 10 is usual"
+                    "basic_auth_users: the hash of {user:?} has the cost {cost}; from {CHEAPEST} to {DEAREST} are allowed, 10 is usual"
                 );
             }
             dearest = dearest.max(cost);

@@ -26,7 +26,7 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-/// Connections at once.
+/// Connections at once, where the limit of open files allows twice as many.
 const MOST: usize = 512;
 /// A connection takes no further request after this time: a scraper that keeps it open makes another.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -45,7 +45,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 
 /// Serves for ever.
 pub(super) async fn serve(listener: TcpListener, router: Router, web: Arc<Web>) {
-    let open = Arc::new(Open::default());
+    let open = Arc::new(Open { most: most(), connections: Mutex::default() });
     let mut told: Option<Instant> = None;
     loop {
         match listener.accept().await {
@@ -70,6 +70,12 @@ pub(super) async fn serve(listener: TcpListener, router: Router, web: Arc<Web>) 
     }
 }
 
+/// The rest of the files is for the sources and the state.
+fn most() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    files.map_or(MOST, |files| usize::try_from(files / 2).unwrap_or(MOST).clamp(1, MOST))
+}
+
 /// It has gone before it was accepted.
 fn is_of_the_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
@@ -77,8 +83,10 @@ fn is_of_the_client(error: &io::Error) -> bool {
 }
 
 /// The open connections.
-#[derive(Default)]
-struct Open(Mutex<Connections>);
+struct Open {
+    most: usize,
+    connections: Mutex<Connections>,
+}
 
 #[derive(Default)]
 struct Connections {
@@ -109,13 +117,13 @@ impl Connections {
 
 impl Open {
     fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make_room(&self) {
         // Held for the call alone.
         let held = self.connections().by_number.len();
-        if held >= MOST {
+        if held >= self.most {
             self.close_least();
         }
     }

@@ -16,17 +16,29 @@ const IDLE: u64 = 10_000;
 /// More than are accepted at once.
 const SLOW: usize = 600;
 
-/// A server on the machine's own clock, with a sample a second.
-fn in_real_time(node: &Node, web: &str) -> Serve {
+/// `serve` on the machine's own clock, with a sample a second, by the web configuration that is there.
+fn real_time(node: &Node) -> std::process::Command {
     let file = node.path("web.yaml");
-    std::fs::write(&file, web).unwrap();
-    let args =
-        ["serve", "--listen", "127.0.0.1:0", "--interval", "1s", "--web-config-file", file.to_str().unwrap()];
+    let web = ["--web-config-file", file.to_str().unwrap()];
+    let args = [&["serve", "--listen", "127.0.0.1:0", "--interval", "1s"][..], &web].concat();
     let mut command = node.command(&args);
     for clock in ["GPU_SESSION_MONITOR_CLOCK", "NVML_SIM_CLOCK", "GPU_SESSION_MONITOR_TEXTFILE"] {
         command.env_remove(clock);
     }
-    Serve::run(&mut command)
+    command
+}
+
+fn in_real_time(node: &Node, web: &str) -> Serve {
+    std::fs::write(node.path("web.yaml"), web).unwrap();
+    Serve::run(&mut real_time(node))
+}
+
+fn first_sample(client: &Client) {
+    wait_for("the first sample", || {
+        let answer = client.get("/metrics").map_err(|e| e.to_string())?;
+        let has = answer.body.contains("\ngpu_session_collector_last_sample_timestamp_seconds");
+        if has { Ok(()) } else { Err(answer.body) }
+    });
 }
 
 /// As many files as this process may have; returns how many connections that allows, with some room for others.
@@ -164,11 +176,7 @@ fn slow_idle_and_senseless_clients_delay_nobody() {
     authority.install(&node);
     let serve = in_real_time(&node, &format!("{TLS}{}", users(&[("alice", PASSWORD)])));
     let client = Client::with_tls(&serve.address(), &authority.ca, None).user("alice", PASSWORD);
-    wait_for("the first sample", || {
-        let answer = client.get("/metrics").map_err(|e| e.to_string())?;
-        let has = answer.body.contains("\ngpu_session_collector_last_sample_timestamp_seconds");
-        if has { Ok(()) } else { Err(answer.body) }
-    });
+    first_sample(&client);
     let connect = || TcpStream::connect(&client.address).unwrap();
 
     while_scraped("garbage", &client, || garbage(&client));
@@ -210,11 +218,7 @@ fn who_takes_no_answer_is_closed_and_who_guesses_waits() {
     let serve = in_real_time(&node, &format!("basic_auth_users: {{alice: {strong}}}\n"));
     let client = Client::plain(&serve.address());
     let alice = client.user("alice", PASSWORD);
-    wait_for("the first sample", || {
-        let answer = alice.get("/metrics").map_err(|e| e.to_string())?;
-        let has = answer.body.contains("\ngpu_session_collector_last_sample_timestamp_seconds");
-        if has { Ok(()) } else { Err(answer.body) }
-    });
+    first_sample(&alice);
 
     let mut statuses = Vec::new();
     while_scraped("wrong passwords", &alice, || {
@@ -245,6 +249,29 @@ fn who_takes_no_answer_is_closed_and_who_guesses_waits() {
         }
     });
     keeps_secrets(&serve, &[]);
+}
+
+#[test]
+fn few_descriptors_are_not_all_for_connections() {
+    let node = node("");
+    std::fs::write(node.path("web.yaml"), users(&[("alice", PASSWORD)])).unwrap();
+    let mut command = real_time(&node);
+    let limited = format!("ulimit -n 100; exec {} \"$@\"", crate::node::program());
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &limited, "sh"]).args(command.get_args()).env_clear();
+    shell.envs(command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
+    command = shell;
+    let serve = Serve::run(&mut command);
+    let client = Client::plain(&serve.address()).user("alice", PASSWORD);
+    first_sample(&client);
+    let mut idle = Vec::new();
+    while_scraped("300 idle connections with 100 descriptors", &client, || {
+        idle = (0..300).map(|_| TcpStream::connect(&client.address).unwrap()).collect();
+    });
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", serve.child.id())).unwrap().count();
+    assert!((50..90).contains(&descriptors), "{descriptors}");
+    assert_eq!(serve.lines("no connection can be accepted"), 0, "{}", serve.log());
+    assert_eq!(serve.lines("os error 24"), 0, "{}", serve.log());
 }
 
 /// Asks for more than a connection holds, and reads none of it.

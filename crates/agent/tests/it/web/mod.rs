@@ -145,4 +145,7 @@ fn a_web_configuration_that_is_wrong_is_wrong_usage_and_quotes_no_secret() {
     let run = node.run(&["serve", "--listen", "127.0.0.1:0", "--web-config-file", "/nonexistent/web.yaml"]);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("/nonexistent/web.yaml"), "{}", run.stderr);
+    let run = node.run(&["serve", "--listen", "127.0.0.1:0", "--web-kubernetes-auth", "true"]);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("kubernetes.kubeconfig"), "{}", run.stderr);
 }
