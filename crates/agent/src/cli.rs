@@ -37,7 +37,7 @@ pub enum Command {
     /// Measure all the time and serve it: /metrics, and a textfile where one is named.
     #[command(after_help = "Examples:
   gpu-session-monitor serve
-  gpu-session-monitor serve --listen 0.0.0.0:9836 --node gpu-7
+  gpu-session-monitor serve --listen 0.0.0.0:9836 --node gpu-7 --web-config-file /etc/gpu-session-monitor/web.yaml
   gpu-session-monitor serve --listen off --textfile /var/lib/node_exporter/textfile_collector/gpu_sessions.prom")]
     Serve(ServeArgs),
     /// Show who is on which device, now.
