@@ -38,7 +38,7 @@ pub enum Command {
     /// Measure all the time and serve it: /metrics, and a textfile where one is named.
     #[command(after_help = "Examples:
   gpu-session-monitor serve
-  gpu-session-monitor serve --listen 0.0.0.0:9836 --node gpu-7
+  gpu-session-monitor serve --listen 0.0.0.0:9836 --node gpu-7 --web-config-file /etc/gpu-session-monitor/web.yaml
   gpu-session-monitor serve --listen off --textfile /var/lib/node_exporter/textfile_collector/gpu_sessions.prom")]
     Serve(ServeArgs),
     /// Show who is on which device, now.
@@ -193,6 +193,13 @@ pub struct ServeArgs {
     /// Address of /metrics; `off` serves none [default: 127.0.0.1:9836]
     #[arg(long, value_name = "ADDRESS", env = "GPU_SESSION_MONITOR_LISTEN")]
     pub listen: Option<String>,
+    /// Who may read, and TLS: a file in the web configuration format of the Prometheus exporters [default: no TLS; to
+    /// other machines /metrics only]
+    #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_WEB_CONFIG_FILE")]
+    pub web_config_file: Option<PathBuf>,
+    /// Whether the Kubernetes API judges bearer tokens (TokenReview, SubjectAccessReview) [default: false]
+    #[arg(long, value_name = "BOOL", env = "GPU_SESSION_MONITOR_WEB_KUBERNETES_AUTH")]
+    pub web_kubernetes_auth: Option<bool>,
     /// How often Prometheus scrapes: a new counter is shown as 0 for this long, so that increase() sees its beginning
     /// [default: 60s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "GPU_SESSION_MONITOR_SCRAPE_INTERVAL")]

@@ -41,6 +41,8 @@ pub struct Config {
     pub interval: Option<Duration>,
     /// `listen:`
     pub listen: Option<String>,
+    /// `web:`
+    pub web: Web,
     /// `scrape_interval:`
     #[serde(deserialize_with = "optional_duration")]
     pub scrape_interval: Option<Duration>,
@@ -64,6 +66,16 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// `sessions:`
     pub sessions: Limit,
+}
+
+/// `web:`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Web {
+    /// `web.config_file`
+    pub config_file: Option<PathBuf>,
+    /// `web.kubernetes_auth`
+    pub kubernetes_auth: Option<bool>,
 }
 
 /// `nvml:`
@@ -342,7 +354,8 @@ mod tests {
             node: n\nlabels: {rack: r1}\nsessions: {limit: 5}\ndcgm: {url: \"http://x:9400/metrics\"}\n\
             interval: 7s\nlisten: \"off\"\nscrape_interval: 30s\nledger: {enabled: false, age: 10d, size: 1MiB}\n\
             otlp: {endpoint: \"http://o:4317\", protocol: http/protobuf, interval: 15s, headers_file: /j, ca_file: /k}\n\
-            kubelet: {socket: /f}\nkubernetes: {api: \"off\", kubeconfig: /g, node: h}\ncri: {socket: /i}\n";
+            kubelet: {socket: /f}\nkubernetes: {api: \"off\", kubeconfig: /g, node: h}\ncri: {socket: /i}\n\
+            web: {config_file: /j, kubernetes_auth: true}\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.window, Some(Duration::from_millis(500)));
         assert_eq!(config.timeout, Some(Duration::from_secs(120)));
@@ -367,6 +380,7 @@ mod tests {
         assert_eq!((otlp.endpoint.as_deref(), otlp.protocol), (Some("http://o:4317"), Some(Protocol::Http)));
         assert_eq!(otlp.interval, Some(Duration::from_secs(15)));
         assert_eq!([otlp.headers_file, otlp.ca_file].map(Option::unwrap), ["/j", "/k"].map(PathBuf::from));
+        assert_eq!((config.web.config_file, config.web.kubernetes_auth), (Some("/j".into()), Some(true)));
         assert_eq!(config.dcgm.url.as_deref(), Some("http://x:9400/metrics"));
     }
 

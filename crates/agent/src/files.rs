@@ -5,11 +5,30 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RawMode};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Leftovers of a run that was killed are removed when they are this old.
 const LEFTOVER_AGE: Duration = Duration::from_secs(600);
+
+/// What tells one content of the file from another; links are followed, for a mounted ConfigMap is swapped by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// Of the file as it is now; `None` where there is none.
+    pub fn of(path: &Path) -> Option<Self> {
+        let of = std::fs::metadata(path).ok()?;
+        let modified = (of.mtime(), of.mtime_nsec());
+        Some(Self { device: of.dev(), inode: of.ino(), size: of.size(), modified })
+    }
+}
 
 /// Writes `path` anew: a temporary file of a random name in the same folder, opened through the folder's
 /// descriptor and never through a link, written, synced, renamed over the target. A link planted at the target

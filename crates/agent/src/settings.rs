@@ -25,7 +25,7 @@ const DEFAULT_KUBELET_SOCKET: &str = "/var/lib/kubelet/pod-resources/kubelet.soc
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Flags and the keys of the file that they stand over, where the names differ by more than a dot.
-pub const OTHER_KEYS: [(&str, &str); 7] = [
+pub const OTHER_KEYS: [(&str, &str); 9] = [
     ("device", "gpu.devices"),
     ("label", "labels"),
     ("config", ""),
@@ -33,6 +33,8 @@ pub const OTHER_KEYS: [(&str, &str); 7] = [
     ("process-events", "process_events"),
     ("otlp-headers-file", "otlp.headers_file"),
     ("otlp-ca-file", "otlp.ca_file"),
+    ("web-config-file", "web.config_file"),
+    ("web-kubernetes-auth", "web.kubernetes_auth"),
 ];
 
 /// All settings, resolved.

@@ -4,6 +4,7 @@ mod access;
 mod discovery;
 mod fault;
 mod list;
+mod review;
 mod routes;
 mod status;
 mod table;

@@ -5,6 +5,7 @@
 
 use crate::cli::{CommonArgs, DemoArgs, ServeArgs};
 use crate::exit::{Exit, Failure};
+use crate::outputs::server::{Web, WebSettings};
 use crate::outputs::table;
 use crate::serve::settings::ServeSettings;
 use crate::serve::{Loop, Setup};
@@ -20,6 +21,7 @@ use nvml_sim::scenario::Scenario;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -155,8 +157,9 @@ fn play(args: &DemoArgs, stage: &Path) -> Result<Exit, Failure> {
         shown.err().map(|failure| failure.exit)
     });
     let end_after = args.seconds.map(Duration::from_secs);
-    let listener = Some(listener);
-    let exit = Loop::open(Setup { settings, listener, reload: None, end_after, observe })?.run();
+    let web = Web::open(&settings.web, address)?;
+    let serving = Some((listener, Arc::new(web)));
+    let exit = Loop::open(Setup { settings, serving, reload: None, end_after, observe })?.run();
     // The node must not be laid out anew while its folder is removed.
     drop(leave);
     let _ = keeper.join();
@@ -183,7 +186,8 @@ fn settings(args: &DemoArgs, stage: &Path, address: SocketAddr) -> Result<ServeS
         ..ServeArgs::default()
     })?;
     // Counters have their value at once: nobody scrapes a demo with increase() yet.
-    Ok(ServeSettings { scrape_interval: Duration::ZERO, textfile: None, ledger: None, ..settings })
+    let web = WebSettings::default();
+    Ok(ServeSettings { scrape_interval: Duration::ZERO, textfile: None, ledger: None, web, ..settings })
 }
 
 /// Keeps the node in step with the clock until it is told to leave.

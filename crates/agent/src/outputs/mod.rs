@@ -1,7 +1,7 @@
 //! Outputs: each reads the snapshot and is one file.
 
 pub mod http;
-pub mod limited;
 pub mod otlp;
+pub mod server;
 pub mod table;
 pub mod textfile;

@@ -2,9 +2,10 @@
 
 use super::Event;
 use crate::outputs::http::{self, Shared};
-use crate::outputs::limited::Limited;
+use crate::outputs::server::{self, Web};
 use crate::say;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,7 +17,7 @@ struct Signals {
 
 /// Takes over the signals of the process, and serves where there is a listener.
 pub(super) fn start(
-    listener: Option<TcpListener>,
+    serving: Option<(TcpListener, Arc<Web>)>,
     shared: Shared,
     events: Sender<Event>,
 ) -> std::io::Result<()> {
@@ -28,26 +29,27 @@ pub(super) fn start(
         interrupt: signal(SignalKind::interrupt())?,
         hangup: signal(SignalKind::hangup())?,
     };
-    let listener = listener.map(tokio::net::TcpListener::from_std).transpose()?;
+    let serving = match serving {
+        Some((listener, web)) => Some((tokio::net::TcpListener::from_std(listener)?, web)),
+        None => None,
+    };
     drop(guard);
     let run = move || {
         runtime.block_on(async {
-            tokio::join!(listen_to(signals, &events), serve(listener, shared, &events));
+            let web = serving.as_ref().map(|(_, web)| Arc::clone(web));
+            tokio::join!(listen_to(signals, &events, web.as_deref()), serve(serving, shared));
         });
     };
     std::thread::Builder::new().name("io".to_owned()).spawn(run).map(drop)
 }
 
-async fn serve(listener: Option<tokio::net::TcpListener>, shared: Shared, events: &Sender<Event>) {
-    let Some(listener) = listener else { return };
-    let why = match axum::serve(Limited::new(listener), http::public(shared)).await {
-        Ok(()) => "it has ended".to_owned(),
-        Err(e) => e.to_string(),
-    };
-    let _ = events.send(Event::HttpEnded(why));
+async fn serve(serving: Option<(tokio::net::TcpListener, Arc<Web>)>, shared: Shared) {
+    let Some((listener, web)) = serving else { return };
+    let router = http::public(shared.clone()).merge(http::api(shared));
+    server::serve(listener, router, web).await;
 }
 
-async fn listen_to(mut signals: Signals, events: &Sender<Event>) {
+async fn listen_to(mut signals: Signals, events: &Sender<Event>, web: Option<&Web>) {
     let mut terminated = false;
     loop {
         let event = tokio::select! {
@@ -63,6 +65,9 @@ async fn listen_to(mut signals: Signals, events: &Sender<Event>) {
                 std::process::exit(1);
             }
             terminated = true;
+        }
+        if let (Event::Hangup, Some(web)) = (&event, web) {
+            web.reread();
         }
         // The loop ends with the program.
         let _ = events.send(event);

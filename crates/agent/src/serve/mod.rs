@@ -1,5 +1,4 @@
-//! The one loop. It owns the recorder and waits on one channel for whatever happens: a sample is ready, a signal came,
-//! serving ended. The sources are read on a thread of their own, HTTP is answered on another: what hangs in one of them
+//! The one loop. It owns the recorder and waits on one channel for whatever happens: a sample is ready, a signal came. The sources are read on a thread of their own, HTTP is answered on another: what hangs in one of them
 //! hangs nothing else.
 
 mod io;
@@ -14,6 +13,7 @@ mod ticker;
 use crate::exit::{Exit, Failure};
 use crate::ledger::Ledger;
 use crate::outputs::http::{Heart, Published, Reading, Shared};
+use crate::outputs::server::Web;
 use crate::pipeline;
 use crate::recorder::Recorder;
 use crate::say::{self, Conditions};
@@ -53,8 +53,6 @@ enum Event {
     Terminate,
     /// SIGHUP.
     Hangup,
-    /// HTTP is not served any more.
-    HttpEnded(String),
     /// What came of sending metrics by OTLP.
     Sent(Delivery),
 }
@@ -66,8 +64,8 @@ pub type Observer<'a> = Box<dyn FnMut(&Snapshot) -> Option<Exit> + 'a>;
 pub struct Setup<'a> {
     /// Its settings.
     pub settings: ServeSettings,
-    /// Where HTTP is served; see [`bind`].
-    pub listener: Option<TcpListener>,
+    /// Where HTTP is served (see [`bind`]), and to whom.
+    pub serving: Option<(TcpListener, Arc<Web>)>,
     /// To read the configuration anew; without it SIGHUP ends the loop.
     pub reload: Option<Reload>,
     /// End after this time.
@@ -115,7 +113,7 @@ pub struct Loop<'a> {
 impl<'a> Loop<'a> {
     /// Takes the state folder and starts the threads. From here on signals are events.
     pub fn open(setup: Setup<'a>) -> Result<Self, Failure> {
-        let Setup { settings, listener, reload, end_after, observe } = setup;
+        let Setup { settings, serving, reload, end_after, observe } = setup;
         let clock = settings.common.clock.clone();
         let folder = StateFolder::open(&settings.common.state_dir)?;
         let mut recorder = Recorder::open(monitor(&settings, false), folder, None)?;
@@ -134,7 +132,7 @@ impl<'a> Loop<'a> {
             progress: progress.clone(),
             state_dir,
         };
-        io::start(listener, shared, sender.clone())?;
+        io::start(serving, shared, sender.clone())?;
         let reader = Reader::start(&settings.common, sender.clone(), progress)?;
         let now_us = clock.monotonic_us();
         let mut made = Self {
@@ -255,10 +253,6 @@ impl<'a> Loop<'a> {
             Event::Terminate | Event::Hangup => Some(Exit::Ok),
             Event::ReaderEnded => {
                 say::error("the thread that reads the sources has ended");
-                Some(Exit::Failed)
-            }
-            Event::HttpEnded(why) => {
-                say::error(format_args!("/metrics is not served any more: {why}"));
                 Some(Exit::Failed)
             }
         }

@@ -3,32 +3,15 @@
 use super::settings::ServeSettings;
 use crate::cli::ServeArgs;
 use crate::config::DEFAULT_PATH;
+use crate::files::Stamp;
 use crate::say;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The same flags over the file as it is now.
 pub struct Reload {
     args: ServeArgs,
     path: PathBuf,
     stamp: Option<Stamp>,
-}
-
-/// What tells one content of the file from another; links are followed, for a mounted ConfigMap is swapped by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let of = std::fs::metadata(path).ok()?;
-        let modified = (of.mtime(), of.mtime_nsec());
-        Some(Self { device: of.dev(), inode: of.ino(), size: of.size(), modified })
-    }
 }
 
 impl Reload {
@@ -67,6 +50,10 @@ fn keep_fixed(mut fresh: ServeSettings, running: &ServeSettings) -> ServeSetting
     if fresh.listen != running.listen {
         told("listen");
         fresh.listen = running.listen;
+    }
+    if fresh.web != running.web {
+        told("web");
+        fresh.web.clone_from(&running.web);
     }
     if fresh.common.state_dir != running.common.state_dir {
         told("state.dir");

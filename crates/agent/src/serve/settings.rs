@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::ledger::Retention;
 use crate::outputs::otlp::{Protocol, Target};
+use crate::outputs::server::WebSettings;
 use crate::outputs::textfile;
 use crate::settings::{Settings, check_range};
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ pub struct ServeSettings {
     pub interval: Duration,
     /// Where /metrics is served; `None` where it is not.
     pub listen: Option<SocketAddr>,
+    /// To whom, and how.
+    pub web: WebSettings,
     /// A new counter is shown as 0 for this long.
     pub scrape_interval: Duration,
     /// The textfile; `None` where none was named.
@@ -61,6 +64,7 @@ impl ServeSettings {
         Ok(Self {
             interval,
             listen: listen(args.listen.as_deref().or(file.listen.as_deref()))?,
+            web: web(args, &file)?,
             scrape_interval,
             textfile: textfile(args, &file)?,
             ledger: ledger(args, &file)?,
@@ -98,6 +102,18 @@ fn listen(written: Option<&str>) -> Result<Option<SocketAddr>, Failure> {
             ))
         }),
     }
+}
+
+fn web(args: &ServeArgs, file: &Config) -> Result<WebSettings, Failure> {
+    let kubeconfig = args.common.kubernetes_kubeconfig.clone().or_else(|| file.kubernetes.kubeconfig.clone());
+    let kubernetes_auth = args.web_kubernetes_auth.or(file.web.kubernetes_auth).unwrap_or(false);
+    if kubernetes_auth && kubeconfig.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "web.kubernetes_auth: this is no pod, so there is no API server to ask; name one with kubernetes.kubeconfig"
+        )));
+    }
+    let config_file = args.web_config_file.clone().or_else(|| file.web.config_file.clone());
+    Ok(WebSettings { config_file, kubernetes_auth, kubeconfig })
 }
 
 fn textfile(args: &ServeArgs, file: &Config) -> Result<Option<Textfile>, Failure> {

@@ -50,7 +50,7 @@ pub(crate) fn run(folder: &Path) {
         truth::set_clock(folder, second);
         None
     });
-    let setup = Setup { settings, listener: None, reload: None, end_after: None, observe };
+    let setup = Setup { settings, serving: None, reload: None, end_after: None, observe };
     let exit = Loop::open(setup).unwrap_or_else(|failure| panic!("{:?}", failure.error)).run();
     std::process::exit(exit.into());
 }

@@ -30,5 +30,6 @@ mod seed;
 mod serve;
 mod state;
 mod textfile;
+mod web;
 mod who;
 mod witness;

@@ -29,6 +29,22 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// A rule of a ClusterRole, for paths that are no resources.
+    pub fn of_paths(verbs: &[&str], paths: &[&str]) -> Self {
+        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Self { verbs: own(verbs), paths: own(paths), ..Self::default() }
+    }
+
+    /// The rules of the ClusterRole `system:auth-delegator`: whoever has them may ask for reviews.
+    pub fn auth_delegator() -> [Self; 2] {
+        [("authentication.k8s.io", "tokenreviews"), ("authorization.k8s.io", "subjectaccessreviews")].map(
+            |(group, resource)| Self {
+                groups: vec![group.to_owned()],
+                ..Self::new(&["create"], &[resource])
+            },
+        )
+    }
+
     /// A rule of a ClusterRole, for resources of the core group.
     pub fn new(verbs: &[&str], resources: &[&str]) -> Self {
         let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -68,6 +84,17 @@ struct Account {
     rules: Option<Vec<Rule>>,
 }
 
+impl Account {
+    fn may(&self, request: &Request) -> bool {
+        let discovers = request.resource.is_empty()
+            && request.verb == "get"
+            && DISCOVERY.iter().any(|path| {
+                request.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+        discovers || self.rules.as_ref().is_none_or(|rules| rules.iter().any(|rule| rule.allows(request)))
+    }
+}
+
 /// The accounts of a server. Without any, everybody may do everything.
 #[derive(Debug, Default)]
 pub(super) struct Access {
@@ -105,17 +132,18 @@ impl Access {
         let Some(account) = bearer.and_then(|token| self.accounts.get(token)) else {
             return Err(forbidden("system:anonymous", request));
         };
-        let discovers = request.resource.is_empty()
-            && request.verb == "get"
-            && DISCOVERY.iter().any(|path| {
-                request.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            });
-        match &account.rules {
-            Some(rules) if !discovers && !rules.iter().any(|rule| rule.allows(request)) => {
-                Err(forbidden(&account.user, request))
-            }
-            _ => Ok(()),
-        }
+        if account.may(request) { Ok(()) } else { Err(forbidden(&account.user, request)) }
+    }
+
+    /// Whose a token is.
+    pub(super) fn user_of(&self, token: &str) -> Option<&str> {
+        self.accounts.get(token).map(|account| account.user.as_str())
+    }
+
+    /// Whether somebody, whatever his token, may do this.
+    pub(super) fn may(&self, user: &str, request: &Request) -> bool {
+        let public = request.resource.is_empty() && PUBLIC.contains(&request.path.as_str());
+        public || self.accounts.values().any(|account| account.user == user && account.may(request))
     }
 }
 

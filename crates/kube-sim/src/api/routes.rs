@@ -1,7 +1,7 @@
 //! Which path is answered by what, and what is done with every request.
 
 use super::status::{Status, json_response};
-use super::{Shared, discovery, list, watch};
+use super::{Shared, discovery, list, review, watch};
 use crate::cluster::Kind;
 use crate::lock;
 use crate::request::Request;
@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
 /// The routes of a server.
@@ -29,6 +29,8 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/api/v1/namespaces/{namespace}/pods/{name}", object(Kind::Pods))
         .route("/api/v1/namespaces", collection(Kind::Namespaces))
         .route("/api/v1/namespaces/{namespace}", object(Kind::Namespaces))
+        .route("/apis/authentication.k8s.io/v1/tokenreviews", post(review::token))
+        .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(review::subject_access))
         .fallback(async || Status::no_such_path())
         .method_not_allowed_fallback(async || {
             let message = "the server does not allow this method on the requested resource";

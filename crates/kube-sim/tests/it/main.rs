@@ -7,6 +7,7 @@ mod api;
 mod faults;
 mod golden;
 mod kubelet;
+mod review;
 mod watch;
 
 use kube::Client;

@@ -27,16 +27,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Called when a watch was opened.
 pub(super) type Opened = Arc<dyn Fn() + Send + Sync>;
 
-/// Connects, without a request; returns the address too, for messages.
+/// Connects for this node's pods, without a request; returns the address too, for messages.
 pub(super) async fn connect(options: &Options, opened: Opened) -> Result<(Client, String), Problem> {
-    static PROVIDER: Once = Once::new();
-    // That another one is there already is as good.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     if options.node.is_empty() {
         let remedy = "name it with kubernetes.node, in a pod from its field spec.nodeName";
         return Err(Problem::new("config", "this node's name in the cluster is not known", remedy));
     }
-    let mut config = match &options.kubeconfig {
+    connect_as(options.kubeconfig.as_deref(), opened).await
+}
+
+/// Connects with a kubeconfig, or as the service account of the pod that this runs in.
+pub(super) async fn connect_as(
+    kubeconfig: Option<&Path>,
+    opened: Opened,
+) -> Result<(Client, String), Problem> {
+    static PROVIDER: Once = Once::new();
+    // That another one is there already is as good.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    let mut config = match kubeconfig {
         Some(path) => {
             let failed = |e| Problem::kubeconfig(path, &e);
             let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
@@ -60,7 +68,6 @@ pub(super) async fn connect(options: &Options, opened: Opened) -> Result<(Client
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));
     let url = shown(&config.cluster_url);
     let guard = Guard { opened, pace: Arc::default() };
-    let kubeconfig = options.kubeconfig.as_deref();
     let builder = ClientBuilder::try_from(config).map_err(|e| Problem::set_up(&url, kubeconfig, &e))?;
     Ok((builder.with_layer(&guard).build(), url))
 }

@@ -1,7 +1,9 @@
 //! The Kubernetes API: names, labels and annotations of this node's pods, and of namespaces where rules read them.
 //!
-//! Only `list` and `watch` are used, on pods of this node and, where a rule needs them, on namespaces.
+//! Only `list` and `watch` are used, on pods of this node and, where a rule needs them, on namespaces; by `access` alone
+//! reviews of tokens are created.
 
+pub mod access;
 mod body;
 mod connect;
 mod once;

@@ -214,6 +214,23 @@ impl Problem {
         }
     }
 
+    /// A review could not be made.
+    pub(super) fn review(url: &str, what: &str, error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status)
+                if status.code == 403 && !status.message.contains("system:anonymous") =>
+            {
+                let what = format!("{url}: {what} may not be created ({})", brief(&status.message));
+                Self::new(
+                    "forbidden",
+                    what,
+                    "bind the service account to the ClusterRole system:auth-delegator",
+                )
+            }
+            _ => Self::client(url, what, error),
+        }
+    }
+
     /// Credentials could not be made. What a plugin printed may be them, so it is not shown.
     fn auth(url: &str, error: &AuthError) -> Self {
         let why = match error {

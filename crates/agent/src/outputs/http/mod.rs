@@ -43,6 +43,11 @@ pub fn public(shared: Shared) -> Router {
         .with_state(shared)
 }
 
+/// The routes below `/api`.
+pub fn api(_shared: Shared) -> Router {
+    Router::new()
+}
+
 async fn index() -> impl IntoResponse {
     "gpu-session-monitor\n\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n/healthz  whether this program lives\n/readyz   whether what it shows is fresh\n"
 }

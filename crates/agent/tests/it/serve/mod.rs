@@ -22,7 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const ALICE: [(&str, &str); 2] = [("gpu", "0"), ("user", "alice")];
 
 /// A node with one GPU that alice uses by half; `faults` is YAML.
-fn node(faults: &str) -> Node {
+pub(crate) fn node(faults: &str) -> Node {
     let process = "  - { pid: 10, name: a, uid: 1000, devices: [{ gpu: 0, memory: 1GiB, sm: 50 }] }\n";
     let mut node = Node::new(&(plain(1, process) + faults));
     node.at(10.0);
@@ -31,7 +31,7 @@ fn node(faults: &str) -> Node {
 
 /// A `serve` that runs.
 pub(crate) struct Serve {
-    child: Child,
+    pub(crate) child: Child,
     log: Arc<Mutex<String>>,
 }
 
@@ -66,18 +66,19 @@ impl Serve {
         wait_for(words, || Some(self.log()).filter(|log| log.contains(words)).ok_or_else(|| self.log()))
     }
 
-    fn lines(&self, words: &str) -> usize {
+    pub(crate) fn lines(&self, words: &str) -> usize {
         self.log().lines().filter(|line| line.contains(words)).count()
     }
 
-    /// Where it listens.
-    fn address(&self) -> String {
+    /// Where it listens, as it says.
+    pub(crate) fn address(&self) -> String {
         let log = self.log();
-        log.split("listen http://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+        let listen = log.split("listen ").nth(1).unwrap();
+        listen.split("://").nth(1).unwrap().split('/').next().unwrap().to_owned()
     }
 
     /// The whole answer, or why there is none.
-    fn ask(&self, method: &str, path: &str, accept: &str) -> std::io::Result<String> {
+    pub(crate) fn ask(&self, method: &str, path: &str, accept: &str) -> std::io::Result<String> {
         let (head, body) = self.fetch(method, path, &format!("Accept: {accept}\r\n"))?;
         Ok(head + &String::from_utf8(body).expect("text"))
     }
@@ -89,8 +90,9 @@ impl Serve {
         path: &str,
         headers: &str,
     ) -> std::io::Result<(String, Vec<u8>)> {
-        let mut stream = TcpStream::connect(self.address())?;
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n")?;
+        let address = self.address();
+        let mut stream = TcpStream::connect(&address)?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n")?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
@@ -98,7 +100,7 @@ impl Serve {
         Ok((String::from_utf8(answer).expect("text"), body))
     }
 
-    fn metrics(&self) -> Metrics {
+    pub(crate) fn metrics(&self) -> Metrics {
         let answer = self.ask("GET", "/metrics", "*/*").unwrap();
         Metrics::parse(answer.split_once("\r\n\r\n").unwrap().1)
     }
@@ -109,7 +111,7 @@ impl Serve {
     }
 
     /// Waits for the sample of the node's clock as it is.
-    fn sampled(&self, node: &Node) -> Metrics {
+    pub(crate) fn sampled(&self, node: &Node) -> Metrics {
         let now = EPOCH as f64 + node.now();
         self.shows(&format!("a sample of {}", node.now()), |metrics| {
             metrics.get("gpu_session_collector_last_sample_timestamp_seconds", &[]) == Some(now)
@@ -124,12 +126,12 @@ impl Serve {
         })
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits for its end.
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         wait_for("the end", || self.child.try_wait().unwrap().ok_or_else(String::new))
     }
 

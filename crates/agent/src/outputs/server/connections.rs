@@ -1,0 +1,245 @@
+//! Connections: few, each for what it does, and the idle ones give way. Whoever can reach the address can open them, and
+//! each takes a file descriptor, of which the program needs some for the state.
+
+use super::Web;
+use super::activity::Activity;
+use super::stream::{Answer, Watched};
+use super::turns::network;
+use crate::say;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+/// Connections at once, where the limit of open files allows twice as many.
+const MOST: usize = 512;
+/// A connection takes no further request after this time: a scraper that keeps it open makes another.
+const LONGEST: Duration = Duration::from_secs(300);
+/// A task looks this often whether its connection is over its time.
+const LOOK: Duration = Duration::from_secs(5);
+/// Bytes of a request's line and headers together, and headers.
+const HEAD: usize = 16 << 10;
+const HEADERS: usize = 64;
+/// Where no connection can be accepted, as when there are no descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+const TELL_AGAIN: Duration = Duration::from_secs(600);
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Serves for ever.
+pub(super) async fn serve(listener: TcpListener, router: Router, web: Arc<Web>) {
+    let open = Arc::new(Open { most: most(), connections: Mutex::default() });
+    let mut told: Option<Instant> = None;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                open.make_room();
+                open.start(stream, peer, router.clone(), Arc::clone(&web));
+                // Those who are accepted are to be heard before others push them out.
+                tokio::task::yield_now().await;
+            }
+            Err(e) if is_of_the_client(&e) => {}
+            Err(e) => {
+                if told.is_none_or(|told| told.elapsed() > TELL_AGAIN) {
+                    told = Some(Instant::now());
+                    say::warn(format_args!(
+                        "listen: no connection can be accepted ({e}); idle ones are closed: see this program's limit of open files"
+                    ));
+                }
+                open.close_least();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The rest of the files is for the sources and the state.
+fn most() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    files.map_or(MOST, |files| usize::try_from(files / 2).unwrap_or(MOST).clamp(1, MOST))
+}
+
+/// It has gone before it was accepted.
+fn is_of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// The open connections.
+struct Open {
+    most: usize,
+    connections: Mutex<Connections>,
+}
+
+#[derive(Default)]
+struct Connections {
+    by_number: HashMap<u64, Connection>,
+    next: u64,
+}
+
+struct Connection {
+    /// Whose it is: who has many addresses is one.
+    peer: IpAddr,
+    activity: Arc<Activity>,
+    task: AbortHandle,
+}
+
+impl Connections {
+    /// Of whoever has most connections the one that is worth least.
+    fn least(&self) -> Option<u64> {
+        let mut held: HashMap<IpAddr, usize> = HashMap::new();
+        for connection in self.by_number.values() {
+            *held.entry(connection.peer).or_default() += 1;
+        }
+        let most = held.values().max().copied().unwrap_or_default();
+        let theirs = self.by_number.iter().filter(|(_, connection)| held[&connection.peer] == most);
+        let worth = theirs.map(|(number, connection)| (connection.activity.worth(), *number));
+        worth.min().map(|(_, number)| number)
+    }
+}
+
+impl Open {
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make_room(&self) {
+        // Held for the call alone.
+        let held = self.connections().by_number.len();
+        if held >= self.most {
+            self.close_least();
+        }
+    }
+
+    fn close_least(&self) {
+        let mut connections = self.connections();
+        let least = connections.least().and_then(|number| connections.by_number.remove(&number));
+        if let Some(Connection { task, .. }) = least {
+            task.abort();
+        }
+    }
+
+    fn start(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, router: Router, web: Arc<Web>) {
+        let activity = Arc::new(Activity::new(Instant::now()));
+        let mut connections = self.connections();
+        let number = connections.next;
+        connections.next += 1;
+        let done = Done { open: Arc::clone(self), number };
+        let own = Arc::clone(&activity);
+        let task = tokio::spawn(async move {
+            let _done = done;
+            connection(stream, peer.ip(), router, &web, own).await;
+        });
+        let connection = Connection { peer: network(peer.ip()), activity, task: task.abort_handle() };
+        connections.by_number.insert(number, connection);
+    }
+}
+
+/// Takes a connection off the list, however its task ends.
+struct Done {
+    open: Arc<Open>,
+    number: u64,
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.open.connections().by_number.remove(&self.number);
+    }
+}
+
+/// Serves one connection. What goes wrong is the client's business: it has gone, distrusts the certificate, speaks no HTTP.
+async fn connection(stream: TcpStream, peer: IpAddr, router: Router, web: &Web, activity: Arc<Activity>) {
+    let _ = stream.set_nodelay(true);
+    let stream = Watched::new(stream, Arc::clone(&activity));
+    let Some(tls) = web.tls() else { return requests(stream, peer, router, activity).await };
+    let handshake = TlsAcceptor::from(tls).accept(stream);
+    let deadline = activity.deadline().unwrap_or_else(Instant::now);
+    let Ok(Ok(stream)) = tokio::time::timeout_at(deadline.into(), handshake).await else { return };
+    activity.opened(Instant::now());
+    requests(stream, peer, router, activity).await;
+}
+
+async fn requests<S>(stream: S, peer: IpAddr, router: Router, activity: Arc<Activity>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let own = Arc::clone(&activity);
+    let service = service_fn(move |request| answer(request, peer, router.clone(), Arc::clone(&own)));
+    let mut builder = http1::Builder::new();
+    // Its own time for headers would run between requests, too.
+    builder.header_read_timeout(None).max_headers(HEADERS).max_header_size(HEAD).max_buf_size(HEAD);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let end = Instant::now() + LONGEST;
+    let mut ending = false;
+    loop {
+        let now = Instant::now();
+        let look = activity.deadline().map_or(now + LOOK, |deadline| deadline.min(now + LOOK));
+        tokio::select! {
+            _ = &mut connection => return,
+            () = tokio::time::sleep_until(look.into()) => {}
+        }
+        let now = Instant::now();
+        if activity.deadline().is_some_and(|deadline| deadline <= now) {
+            return;
+        }
+        if now >= end && !ending {
+            ending = true;
+            connection.as_mut().graceful_shutdown();
+        }
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    peer: IpAddr,
+    router: Router,
+    activity: Arc<Activity>,
+) -> Result<Response<Answer>, Infallible> {
+    activity.asked(Instant::now());
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    let response = router.oneshot(request).await?;
+    activity.answers(response.status().is_success());
+    Ok(response.map(|body| Answer::new(body, activity)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_most_gives_way_and_his_idlest_first() {
+        let (begin, mut connections) = (Instant::now(), Connections::default());
+        let of = |number: u64, peer: &str, age: u64| {
+            let activity = Arc::new(Activity::new(begin + Duration::from_secs(100 - age)));
+            let task = tokio::spawn(async {}).abort_handle();
+            (number, Connection { peer: peer.parse().unwrap(), activity, task })
+        };
+        let all =
+            [of(1, "10.0.0.1", 90), of(2, "10.0.0.2", 10), of(3, "10.0.0.2", 20), of(4, "10.0.0.2", 15)];
+        connections.by_number.extend(all);
+        let mut closed = Vec::new();
+        while let Some(number) = connections.least() {
+            connections.by_number.remove(&number);
+            closed.push(number);
+        }
+        assert_eq!(closed, [3, 4, 1, 2], "then those of whom all have as many");
+    }
+}

@@ -1,0 +1,116 @@
+//! Whose turn it is: checks of credentials that are not known yet are dear, so few run at once, and nobody can fill the
+//! line of those who wait alone.
+
+use super::problem::Refusal;
+use axum::http::StatusCode;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Checks of one peer that run or wait.
+const MOST_EACH: usize = 4;
+
+/// A number of turns at once, and a line before them.
+pub(super) struct Turns {
+    running: Arc<Semaphore>,
+    pending: Mutex<HashMap<IpAddr, usize>>,
+    most: usize,
+}
+
+/// A turn; it ends when this is dropped.
+pub(super) struct Turn {
+    _place: Place,
+    _running: OwnedSemaphorePermit,
+}
+
+struct Place {
+    turns: Arc<Turns>,
+    peer: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut pending = self.turns.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = pending.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                pending.remove(&self.peer);
+            }
+        }
+    }
+}
+
+impl Turns {
+    /// So many at once; `most` may run or wait.
+    pub(super) fn new(at_once: usize, most: usize) -> Arc<Self> {
+        Arc::new(Self { running: Arc::new(Semaphore::new(at_once)), pending: Mutex::default(), most })
+    }
+
+    /// Waits for a turn; refused where too many wait already.
+    pub(super) async fn next(self: &Arc<Self>, peer: IpAddr) -> Result<Turn, Refusal> {
+        let place = self.place(network(peer))?;
+        // Never closed.
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| busy())?;
+        Ok(Turn { _place: place, _running: running })
+    }
+
+    fn place(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Refusal> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.get(&peer).is_some_and(|count| *count >= MOST_EACH) {
+            let detail = "too many credentials of your address are being checked; try again in a second";
+            let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail);
+            return Err(refusal.retry_after(Duration::from_secs(1)));
+        }
+        if pending.values().sum::<usize>() >= self.most {
+            return Err(busy());
+        }
+        *pending.entry(peer).or_default() += 1;
+        Ok(Place { turns: Arc::clone(self), peer })
+    }
+}
+
+fn busy() -> Refusal {
+    let detail = "too many credentials are being checked; try again in a few seconds";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(Duration::from_secs(5))
+}
+
+/// Whoever has an address of IPv6 has a whole network of them.
+pub(super) fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_peer_cannot_fill_the_line() {
+        let turns = Turns::new(1, 6);
+        let peer = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut held = Vec::new();
+        for n in 1..=MOST_EACH {
+            held.push(turns.place(network(peer(&format!("2001:db8::{n}")))).unwrap());
+        }
+        let refused =
+            |text: &str| turns.place(network(peer(text))).err().map(|refusal| refusal.status.as_u16());
+        assert_eq!(refused("2001:db8::99"), Some(429));
+        held.push(turns.place(peer("10.0.0.1")).unwrap());
+        held.push(turns.place(peer("10.0.0.2")).unwrap());
+        assert_eq!(refused("10.0.0.3"), Some(503));
+        held.clear();
+        assert!(turns.pending.lock().unwrap().is_empty());
+        let first = turns.next(peer("10.0.0.1")).await.unwrap();
+        let second = tokio::time::timeout(Duration::from_millis(10), turns.next(peer("10.0.0.2"))).await;
+        assert!(second.is_err(), "one at a time");
+        drop(first);
+        assert!(turns.next(peer("10.0.0.2")).await.is_ok());
+    }
+}

@@ -1,0 +1,91 @@
+//! The web configuration, read anew while it is used.
+
+use super::client::{Client, ReadWrite};
+use super::{Authority, PASSWORD, TLS, keeps_secrets, serve, users, write_key};
+use crate::serve::{node, wait_for};
+use rustix::process::Signal;
+
+/// Asks on a connection that stays open; returns the status.
+fn ask_on(stream: &mut dyn ReadWrite, authorization: &str) -> String {
+    let text = format!("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n\r\n");
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().to_owned()
+}
+
+fn basic(password: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("alice:{password}")))
+}
+
+#[test]
+fn certificates_and_users_change_under_connections_that_stay() {
+    let node = node("");
+    let (first, second) = (Authority::new("first"), Authority::new("second"));
+    first.install(&node);
+    let serve = serve(&node, &format!("{TLS}{}", users(&[("alice", PASSWORD)])), &[]);
+    let client = |authority: &Authority| Client::with_tls(&serve.address(), &authority.ca, None);
+    let mut held = client(&first).connect().unwrap();
+    assert_eq!(ask_on(&mut *held, &basic(PASSWORD)), "200");
+
+    // The certificate alone, and some seconds later its key: never both of one.
+    second.install(&node);
+    wait_for("the other certificate", || {
+        let answer = client(&second).user("alice", PASSWORD).get("/metrics");
+        answer.map_err(|e| format!("{e}: {}", serve.log()))
+    });
+    assert!(client(&first).user("alice", PASSWORD).get("/metrics").is_err());
+    assert_eq!(ask_on(&mut *held, &basic(PASSWORD)), "200", "what is open stays open");
+
+    let other = "an0ther-s3cr3t";
+    std::fs::write(node.path("web.yaml"), format!("{TLS}{}", users(&[("alice", other)]))).unwrap();
+    serve.signal(Signal::HUP);
+    wait_for("the other password", || {
+        let status = ask_on(&mut *held, &basic(other));
+        if status == "200" { Ok(()) } else { Err(status) }
+    });
+    assert_eq!(ask_on(&mut *held, &basic(PASSWORD)), "401", "the old one is forgotten");
+    keeps_secrets(&serve, &[other]);
+}
+
+#[test]
+fn what_is_not_good_changes_nothing_and_is_told_once() {
+    let node = node("");
+    let authority = Authority::new("a");
+    authority.install(&node);
+    let serve = serve(&node, &format!("{TLS}{}", users(&[("alice", PASSWORD)])), &[]);
+    let client = Client::with_tls(&serve.address(), &authority.ca, None).user("alice", PASSWORD);
+    assert_eq!(client.status("/metrics"), 200);
+    std::fs::write(node.path("web.yaml"), "basic_auth_users: {alice: s3cr3t-pa55word}\n").unwrap();
+    serve.said("web.config_file: the one of before stays");
+    assert_eq!(client.status("/metrics"), 200);
+    std::fs::write(node.path("web.yaml"), format!("{TLS}{}", users(&[("alice", PASSWORD)]))).unwrap();
+    serve.said("web.config_file: was read anew");
+    assert_eq!(serve.lines("the one of before stays"), 1, "{}", serve.log());
+    // A key of another certificate.
+    write_key(&node, &authority.issue(&["localhost"]).1);
+    serve.said("belong to each other");
+    assert_eq!(client.status("/metrics"), 200);
+    assert_eq!(serve.lines("the one of before stays"), 2, "{}", serve.log());
+    keeps_secrets(&serve, &[]);
+}
+
+#[test]
+fn where_it_is_named_changes_with_a_new_start_only() {
+    let node = node("");
+    let config = node.path("config.yaml");
+    std::fs::write(node.path("web.yaml"), users(&[("alice", PASSWORD)])).unwrap();
+    std::fs::write(&config, format!("web: {{config_file: {}}}\n", node.path("web.yaml").display())).unwrap();
+    let serve = crate::serve::Serve::start(&node, &["--config", config.to_str().unwrap()]);
+    let client = Client::plain(&serve.address());
+    assert_eq!(client.status("/metrics"), 401);
+    std::fs::write(&config, "node: b\n").unwrap();
+    serve.signal(Signal::HUP);
+    serve.said("web: it changes only when");
+    assert_eq!((client.status("/metrics"), client.user("alice", PASSWORD).status("/metrics")), (401, 200));
+}
