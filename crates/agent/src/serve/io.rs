@@ -40,7 +40,8 @@ pub(super) fn start(
 
 async fn serve(listener: Option<tokio::net::TcpListener>, shared: Shared, events: &Sender<Event>) {
     let Some(listener) = listener else { return };
-    let why = match axum::serve(Limited::new(listener), http::public(shared)).await {
+    let routes = http::public(shared.clone()).merge(http::api::api(shared));
+    let why = match axum::serve(Limited::new(listener), routes).await {
         Ok(()) => "it has ended".to_owned(),
         Err(e) => e.to_string(),
     };

@@ -1,5 +1,6 @@
 //! HTTP from the last snapshot. A request never takes a sample.
 
+pub mod api;
 mod metrics;
 mod published;
 
@@ -30,5 +31,5 @@ pub fn public(shared: Shared) -> Router {
 }
 
 async fn index() -> impl IntoResponse {
-    "gpu-session-monitor\n\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n"
+    "gpu-session-monitor\n\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n/api/v1   who is where, as JSON: /api/v1/openapi.json describes it\n"
 }
