@@ -27,14 +27,14 @@ fn node(faults: &str) -> Node {
 }
 
 /// A `serve` that runs.
-struct Serve {
+pub(crate) struct Serve {
     child: Child,
     log: Arc<Mutex<String>>,
 }
 
 impl Serve {
     /// Starts it on any free port, without a textfile.
-    fn start(node: &Node, args: &[&str]) -> Self {
+    pub(crate) fn start(node: &Node, args: &[&str]) -> Self {
         let all = [&["--listen", "127.0.0.1:0"], args].concat();
         Self::run(node.command(&[&["serve"], &all[..]].concat()).env_remove("GPU_SESSION_MONITOR_TEXTFILE"))
     }
@@ -54,7 +54,7 @@ impl Serve {
         serve
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
@@ -67,10 +67,14 @@ impl Serve {
         self.log().lines().filter(|line| line.contains(words)).count()
     }
 
+    /// Where it serves: host and port.
+    pub(crate) fn address(&self) -> String {
+        self.log().split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    }
+
     /// The whole answer, or why there is none.
-    fn ask(&self, method: &str, path: &str, accept: &str) -> std::io::Result<String> {
-        let log = self.log();
-        let address = log.split("http://").nth(1).unwrap().split('/').next().unwrap();
+    pub(crate) fn ask(&self, method: &str, path: &str, accept: &str) -> std::io::Result<String> {
+        let address = self.address();
         let mut stream = TcpStream::connect(address)?;
         write!(
             stream,
@@ -87,12 +91,12 @@ impl Serve {
     }
 
     /// Waits until the metrics are as wanted.
-    fn shows(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
+    pub(crate) fn shows(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
         wait_for(what, || Some(self.metrics()).filter(&wanted).ok_or_else(|| self.log()))
     }
 
     /// Waits for the sample of the node's clock as it is.
-    fn sampled(&self, node: &Node) -> Metrics {
+    pub(crate) fn sampled(&self, node: &Node) -> Metrics {
         let now = EPOCH as f64 + node.now();
         self.shows(&format!("a sample of {}", node.now()), |metrics| {
             metrics.get("gpu_session_collector_last_sample_timestamp_seconds", &[]) == Some(now)
@@ -100,7 +104,7 @@ impl Serve {
     }
 
     /// A sample at each of these seconds; the metrics of the last.
-    fn samples(&self, node: &mut Node, at: impl IntoIterator<Item = u32>) -> Metrics {
+    pub(crate) fn samples(&self, node: &mut Node, at: impl IntoIterator<Item = u32>) -> Metrics {
         at.into_iter().fold(Metrics::default(), |_, at| {
             node.at(f64::from(at));
             self.sampled(node)
@@ -116,7 +120,7 @@ impl Serve {
         wait_for("the end", || self.child.try_wait().unwrap().ok_or_else(String::new))
     }
 
-    fn terminate(&mut self) -> ExitStatus {
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.ended()
     }
@@ -130,7 +134,7 @@ impl Drop for Serve {
 }
 
 /// Asks again and again; the error says how things stand.
-fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let begin = Instant::now();
     loop {
         match ask() {
