@@ -37,7 +37,7 @@ fn each_filter_takes_what_it_says_and_leaves_the_rest() {
         ("sessions", "allocated=true", takes(|s| s["allocated"] == true)),
         ("sessions", "allocated=false", takes(|s| s["allocated"] == false)),
         ("sessions", "idle_for=3m", Box::new(idle)),
-        ("sessions", "gpu=0&command=python3&user=carol", takes(|s| s["user"] == "carol")),
+        ("sessions", "gpu=0&command=python3&user=carol", takes(|s| s["pid"] == 23001)),
         ("devices", "gpu=0", takes(on_gpu_0)),
         ("devices", "gpu=0_10_0", takes(|d| d["gpu"] == "0_10_0")),
         ("devices", "uuid=GPU-d0e1a000-0000-4000-8000-000000000000", takes(on_gpu_0)),
@@ -162,7 +162,7 @@ fn ps_says_the_same() {
     let api = site.get("/sessions");
     let names = |document: &Value| -> Vec<String> { document.as_object().unwrap().keys().cloned().collect() };
     assert_eq!(names(&ps), names(&api));
-    assert_eq!((&ps["schema_version"], &ps["timestamp"]), (&api["schema_version"], &api["timestamp"]));
+    assert_eq!(ps["schema_version"], api["schema_version"]);
     // What is measured since the reading before is over another time; who it is, and what it holds, is the same.
     let measured =
         |key: &str| key.ends_with("ratio") || key.ends_with("seconds") || key == "last_active_time";

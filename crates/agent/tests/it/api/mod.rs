@@ -7,8 +7,8 @@ mod history;
 mod pages;
 mod stream;
 
-use crate::node::{Node, scenario_file};
-use crate::serve::Serve;
+use crate::node::{EPOCH, Node, scenario_file};
+use crate::serve::{Serve, wait_for};
 use gpu_session_client::Client;
 use serde_json::Value;
 
@@ -30,7 +30,21 @@ impl Site {
 
     /// A sample in each of these minutes.
     fn watch(&mut self, minutes: impl IntoIterator<Item = u32>) {
-        self.serve.samples(&mut self.node, minutes.into_iter().map(|minute| 60 * minute));
+        self.sample_at(minutes.into_iter().map(|minute| 60 * minute));
+    }
+
+    /// A sample at each of these seconds.
+    fn sample_at(&mut self, seconds: impl IntoIterator<Item = u32>) {
+        for second in seconds {
+            self.node.at(f64::from(second));
+            let now = f64::from(second) + EPOCH as f64;
+            wait_for("a sample", || {
+                let (status, _, body) = self.answer("GET", "/sessions?limit=1");
+                let document: Value = serde_json::from_str(&body).unwrap();
+                let there = status == 200 && document["timestamp"] == now;
+                there.then_some(()).ok_or_else(|| self.serve.log())
+            });
+        }
     }
 
     fn client(&self) -> Client {

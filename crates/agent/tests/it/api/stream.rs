@@ -84,7 +84,7 @@ fn a_device_that_is_lost_is_told_and_one_that_comes_back() {
     let (mut events, mut view) = (site.client().stream(&Filter::new()).unwrap(), View::default());
     let mut counts = Vec::new();
     for second in [10, 15, 20, 25, 30, 35, 40] {
-        site.serve.samples(&mut site.node, [second]);
+        site.sample_at([second]);
         follow(&site, &mut events, &mut view);
         assert_same(&site, &Filter::new(), &view);
         let devices = site.client().devices(&Filter::new()).unwrap().devices;
@@ -152,7 +152,7 @@ fn whoever_does_not_read_holds_up_nobody_and_skips() {
     let mut site = Site { node, serve };
     let mut slow = lines(&site, "");
     let last = 10 + 5 * 40;
-    site.serve.samples(&mut site.node, (15..=last).step_by(5));
+    site.sample_at((15..=last).step_by(5));
     // Some 40 MB were to be told by now, more than lies in any buffer on the way.
     let (mut samples, mut line) = (0, String::new());
     let wanted = format!("id: {}", (EPOCH + i64::from(last)) * 1_000_000);

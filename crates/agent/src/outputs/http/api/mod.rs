@@ -12,6 +12,8 @@ mod page;
 mod problem;
 mod query;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use openapi::openapi;
 
@@ -21,7 +23,7 @@ use super::Shared;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{any, get};
 use gpu_session_core::snapshot::Snapshot;
 use problem::Refusal;
 use std::sync::Arc;
@@ -58,7 +60,8 @@ pub fn api(shared: Shared) -> Router {
         .method_not_allowed_fallback(problem::other_method)
         .fallback(problem::unknown_path)
         .with_state(Api { shared, streams, queries });
-    Router::new().nest("/api/v1", routes)
+    // What is nested has no empty path.
+    Router::new().nest("/api/v1", routes).route("/api/v1/", any(problem::unknown_path))
 }
 
 impl Api {

@@ -1,7 +1,7 @@
 //! The description of the API, written to `docs/openapi.json` by `make generate`.
 
 use super::{now, stream};
-use gpu_session_api::{DeviceGone, Sampled, SessionEnded};
+use gpu_session_api::{DeviceGone, Problem, Sampled, SessionEnded};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -17,7 +17,7 @@ use utoipa::{Modify, OpenApi};
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(now::sessions, now::devices, now::users, now::allocations, stream::stream),
-    components(schemas(SessionEnded, DeviceGone, Sampled)),
+    components(schemas(Problem, SessionEnded, DeviceGone, Sampled)),
     modifiers(&Rest),
 )]
 struct Api;
@@ -32,13 +32,8 @@ struct Rest;
 
 impl Modify for Rest {
     fn modify(&self, document: &mut Document) {
-        let plain = [
-            ("/metrics", "Metrics, as Prometheus text or by the Accept header as OpenMetrics", 200),
-            ("/healthz", "Whether the program runs", 200),
-            ("/readyz", "Whether there is a sample that is not stale", 200),
-        ];
-        for (path, summary, status) in plain {
-            document.paths.paths.insert(path.to_owned(), text(path, summary, status));
+        for (path, content_type, summary) in PLAIN {
+            document.paths.paths.insert(path.to_owned(), plain(path, content_type, summary));
         }
         let schemes = [("basic", HttpAuthScheme::Basic), ("bearer", HttpAuthScheme::Bearer)];
         let components = document.components.get_or_insert_default();
@@ -54,18 +49,33 @@ impl Modify for Rest {
     }
 }
 
-/// A path that answers with text.
-fn text(path: &str, summary: &str, status: u16) -> PathItem {
-    let content = || ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
-    let answer =
-        |what: &str| ResponseBuilder::new().description(what).content("text/plain", content()).build();
+/// Paths without parameters that stand elsewhere: path, type of the answer, what it says.
+const PLAIN: [(&str, &str, &str); 4] = [
+    ("/api/v1/openapi.json", "application/json", "This description"),
+    ("/healthz", "text/plain", "Whether the program runs"),
+    ("/metrics", "text/plain", "Metrics for Prometheus, or by the Accept header as OpenMetrics"),
+    ("/readyz", "text/plain", "Whether there is a sample that is not stale"),
+];
+
+fn plain(path: &str, content_type: &str, summary: &str) -> PathItem {
+    let answer = |what: &str, content_type: &str| {
+        let form = if content_type == "application/json" { Type::Object } else { Type::String };
+        let content = ContentBuilder::new().schema(Some(Object::with_type(form))).build();
+        ResponseBuilder::new().description(what).content(content_type, content).build()
+    };
+    let name = path.trim_start_matches("/api/v1").trim_matches('/').trim_end_matches(".json");
+    let mut good = answer(summary, content_type);
+    if path == "/metrics" {
+        let open = answer(summary, "application/openmetrics-text");
+        good.content.extend(open.content);
+    }
     let mut operation = OperationBuilder::new()
-        .operation_id(Some(path.trim_start_matches('/')))
+        .operation_id(Some(name))
         .summary(Some(summary))
-        .tag("text")
-        .response(status.to_string(), answer("It is so"));
+        .tag("other")
+        .response("200", good);
     if path == "/readyz" {
-        operation = operation.response("503", answer("It is not: there is none yet, or it is stale"));
+        operation = operation.response("503", answer("There is none yet, or it is stale", content_type));
     }
     PathItem::new(HttpMethod::Get, operation)
 }

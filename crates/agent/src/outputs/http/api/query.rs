@@ -34,7 +34,7 @@ impl<'de> Deserialize<'de> for Gpu {
 
 /// A length of time.
 #[derive(Clone, Copy, Debug, ToSchema)]
-#[schema(value_type = String, pattern = "^[0-9]{1,4}[smhd]( ?[0-9]{1,4}[smhd])*$")]
+#[schema(value_type = String, pattern = "^(0|[0-9]{1,4}[smhd]( ?[0-9]{1,4}[smhd])*)$")]
 pub(super) struct For(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for For {
@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for For {
 #[derive(Clone, Copy, Debug, ToSchema)]
 #[schema(
     value_type = String,
-    pattern = "^(now|[0-9]{1,4}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?)?)$"
+    pattern = "^(now|0|[0-9]{1,4}[smhd]|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?)?)$"
 )]
 pub(super) struct At(When);
 
