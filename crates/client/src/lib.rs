@@ -44,6 +44,8 @@ const MAX_BYTES: u64 = 16 << 20;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Longest wait for an answer; the server gives up a query of its ledger after ten seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Longest time for a whole answer, but for a stream.
+const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 /// Longest silence in a stream, in which the server says something every 15 seconds.
 const SILENCE_LIMIT: Duration = Duration::from_secs(45);
 
@@ -164,19 +166,26 @@ impl Client {
     /// What changes, beginning with all that is: a [`View`] has the state that comes of it. After an error, or the end, begin
     /// with a new stream and a new [`View`].
     pub fn stream(&self, filter: &Filter) -> Result<Events, Error> {
-        let answer = self.ask("stream", filter.now()?.as_slice(), "text/event-stream")?;
+        let answer = self.ask("stream", &filter.now()?, "text/event-stream", None)?;
         Ok(Events::new(self.base.clone(), answer.into_body().into_reader()))
     }
 
     fn get<D: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<D, Error> {
-        let mut answer = self.ask(path, query, "application/json")?;
+        let mut answer = self.ask(path, query, "application/json", Some(WHOLE_LIMIT))?;
         let body = answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec();
         let body = body.map_err(|e| Error::transport(&self.base, &e))?;
         serde_json::from_slice(&body).map_err(|e| Error::answer(&self.base, &e))
     }
 
-    fn ask(&self, path: &str, query: &[(&str, String)], accept: &str) -> Result<Response<ureq::Body>, Error> {
-        let mut request = self.agent.get(format!("{}/api/v1/{path}", self.base)).header(ACCEPT, accept);
+    fn ask(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        accept: &str,
+        whole: Option<Duration>,
+    ) -> Result<Response<ureq::Body>, Error> {
+        let request = self.agent.get(format!("{}/api/v1/{path}", self.base)).header(ACCEPT, accept);
+        let mut request = request.config().timeout_global(whole).build();
         for (name, value) in query {
             request = request.query(*name, value);
         }

@@ -4,7 +4,7 @@ use super::{Site, is_problem};
 use serde_json::Value;
 
 /// What a filter has to take.
-type Takes = fn(&Value) -> bool;
+type Takes = Box<dyn Fn(&Value) -> bool>;
 
 fn on_gpu_0(item: &Value) -> bool {
     item["gpu"].as_str().unwrap().starts_with("0_")
@@ -21,7 +21,7 @@ fn each_filter_takes_what_it_says_and_leaves_the_rest() {
             s["last_active_time"].as_f64().or(s["sm_seconds"].as_f64().and(s["start_time"].as_f64()));
         active.is_some_and(|active| seconds - active >= 180.0)
     };
-    let cases: [(&str, &str, Box<dyn Fn(&Value) -> bool>); 31] = [
+    let cases: [(&str, &str, Takes); 31] = [
         ("sessions", &by_name, Box::new(move |s| s["session"] == *first)),
         ("sessions", "gpu=0", takes(on_gpu_0)),
         ("sessions", "gpu=0_1_0", takes(|s| s["gpu"] == "0_1_0")),
@@ -73,7 +73,7 @@ fn each_filter_takes_what_it_says_and_leaves_the_rest() {
     }
 }
 
-fn takes(takes: Takes) -> Box<dyn Fn(&Value) -> bool> {
+fn takes(takes: fn(&Value) -> bool) -> Takes {
     Box::new(takes)
 }
 
@@ -168,7 +168,9 @@ fn ps_says_the_same() {
         |key: &str| key.ends_with("ratio") || key.ends_with("seconds") || key == "last_active_time";
     let known = |document: &Value| -> Vec<Value> {
         let mut sessions = document["sessions"].as_array().unwrap().clone();
-        sessions.iter_mut().for_each(|s| s.as_object_mut().unwrap().retain(|key, _| !measured(key)));
+        for session in &mut sessions {
+            session.as_object_mut().unwrap().retain(|key, _| !measured(key));
+        }
         sessions
     };
     assert!(known(&api).len() > 5);

@@ -92,7 +92,7 @@ fn pages_of_the_past_have_each_once_while_time_goes_on() {
     // It ends `now`, which moves on: the pages keep to when it was asked.
     for page in client.pages(&Filter::new().since(minute(1)).limit(2), Client::session_history) {
         let page = page.unwrap();
-        assert_eq!(page.until, (EPOCH + 60 * 45) as f64);
+        assert_eq!(page.until as i64, EPOCH + 60 * 45);
         paged.extend(names(&page.sessions));
         at += 1;
         site.watch([at]);

@@ -1,5 +1,6 @@
 //! The API of `serve`, asked as its users ask it.
 
+mod client;
 mod described;
 mod documented;
 mod filters;

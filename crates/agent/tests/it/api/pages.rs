@@ -6,6 +6,7 @@ use crate::serve::Serve;
 use gpu_session_client::api::Sessions;
 use gpu_session_client::{Client, Filter};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// 300 that stay, and between them, by pid, some that come and go.
 fn many() -> Site {
@@ -14,8 +15,9 @@ fn many() -> Site {
     );
     for n in 0..60 {
         let (pid, start) = (if n % 2 == 0 { 500 + n } else { 2000 + n }, 5 + 5 * n);
-        processes += &format!(
-            "  - {{ pid: {pid}, name: passes, uid: 1001, start: {start}s, end: {}s, devices: [{{ gpu: 0, memory: 1MiB }}] }}\n",
+        let _ = writeln!(
+            processes,
+            "  - {{ pid: {pid}, name: passes, uid: 1001, start: {start}s, end: {}s, devices: [{{ gpu: 0, memory: 1MiB }}] }}",
             start + 40
         );
     }

@@ -6,6 +6,7 @@ use crate::node::{EPOCH, Node, plain};
 use crate::serve::{Serve, wait_for};
 use gpu_session_client::{Error, Events, Filter, Kind, View};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
@@ -27,12 +28,8 @@ fn assert_same(site: &Site, filter: &Filter, view: &View) {
     let all = filter.clone().limit(1000);
     let sessions = client.sessions(&all).unwrap();
     assert_eq!(view.sample.as_ref().unwrap().sources, sessions.sources);
-    let by_name: Vec<_> = sessions.sessions.iter().map(|s| (&s.session, s)).collect();
-    let mut seen: Vec<_> = view.sessions.iter().collect();
-    let key = |(_, s): &(&String, &gpu_session_client::api::Session)| (s.gpu.clone(), s.pid);
-    let mut wanted = by_name;
-    (seen.sort_by_key(key), wanted.sort_by_key(key));
-    assert_eq!(seen, wanted);
+    let wanted: BTreeMap<_, _> = sessions.sessions.into_iter().map(|s| (s.session.clone(), s)).collect();
+    assert_eq!(view.sessions, wanted);
 }
 
 #[test]
@@ -186,4 +183,12 @@ fn streams_are_few_and_a_place_that_is_left_is_free() {
     let again: Result<Events, Error> =
         Ok(wait_for("a free place", || client.stream(&Filter::new()).map_err(|e| e.to_string())));
     assert!(again.is_ok_and(|mut events| events.next().is_some_and(|event| event.is_ok())));
+}
+
+#[test]
+fn where_nothing_changes_something_is_said_all_the_same() {
+    let site = Site::demo(1);
+    let told = lines(&site, "").lines().map(Result::unwrap);
+    let after: Vec<String> = told.skip_while(|line| line != "event: sample").skip(1).take(4).collect();
+    assert!(after[0].starts_with("data: ") && after[1..] == ["", ":", ""], "{after:?}");
 }

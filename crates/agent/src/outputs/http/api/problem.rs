@@ -92,9 +92,17 @@ pub(super) enum Problems {
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
     /// The API is only read; `Allow` has the methods.
-    #[response(status = 405, content_type = "application/problem+json")]
+    #[response(
+        status = 405,
+        content_type = "application/problem+json",
+        headers(("Allow" = String, description = "The methods"))
+    )]
     MethodNotAllowed(Problem),
     /// There is no sample yet, too much is asked at once, or a query takes too long; `Retry-After` says when to ask again.
-    #[response(status = 503, content_type = "application/problem+json")]
+    #[response(
+        status = 503,
+        content_type = "application/problem+json",
+        headers(("Retry-After" = u32, description = "Seconds after which to ask again"))
+    )]
     Unavailable(Problem),
 }

@@ -9,7 +9,7 @@ use crate::outputs::http::Published;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse as _, Response};
 use http_body::Frame;
 use std::convert::Infallible;
@@ -45,7 +45,9 @@ pub(super) async fn stream(
     };
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(follow(api.shared.published, Follower::new(asked), sender, place));
-    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
+    // The last one tells nginx to pass on what comes as it comes.
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), (unbuffered, "no")];
     Ok((headers, Body::new(Events(receiver))).into_response())
 }
 

@@ -1,12 +1,22 @@
 use super::*;
 use crate::outputs::http::{Published, Reading};
+use crate::report::period::Period;
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
+use axum::extract::Query;
+use axum::http::{Request, StatusCode, Uri};
 use gpu_session_core::metrics::Labels;
 use gpu_session_core::snapshot::CounterView;
 use gpu_session_sources::clock::Clock;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
+
+/// What there is before the first sample.
+fn nothing_yet() -> (watch::Sender<Arc<Published>>, Shared) {
+    let reading = Reading::before_the_first(Arc::new(CounterView::default()));
+    let published = watch::Sender::new(Arc::new(Published::new(reading, Labels::default(), None, 0)));
+    let (receiver, state_dir) = (published.subscribe(), "/nonexistent".into());
+    (published, Shared { published: receiver, clock: Clock::Real, state_dir })
+}
 
 #[test]
 fn before_the_first_sample_nothing_is_made_up() {
@@ -26,4 +36,23 @@ fn before_the_first_sample_nothing_is_made_up() {
             assert!(String::from_utf8_lossy(&body).contains("no sample yet"), "{body:?}");
         }
     });
+}
+
+#[test]
+fn queries_wait_for_those_that_run_and_then_are_refused() {
+    let (_published, shared) = nothing_yet();
+    let (streams, queries) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let api = Api { shared, streams, queries: Arc::clone(&queries) };
+    let ask = || async {
+        let Ok(Query(asked)) = Query::try_from_uri(&Uri::from_static("/?since=1h")) else {
+            panic!("a query")
+        };
+        let period = Period { since_us: 0, until_us: 1 };
+        history::users(&api, asked, period).await.unwrap_err().into_response().status()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(runtime.block_on(ask()), StatusCode::SERVICE_UNAVAILABLE, "none is free");
+    queries.add_permits(1);
+    assert_eq!(runtime.block_on(ask()), StatusCode::NOT_FOUND, "there is no ledger");
+    assert_eq!(queries.available_permits(), 1, "and the next one's turn comes");
 }
