@@ -1,13 +1,14 @@
 //! Who was where: rows of a period, page by page, those that began last first.
 
+use super::WRITE_RUNNING_EVERY_US;
 use gpu_session_api::{AllocationRecord, SessionRecord};
 use gpu_session_core::ids::GpuLabel;
 use gpu_session_core::json::seconds;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
-/// What goes on is written this often, so its row may end so long before it does.
-const WRITTEN_EVERY_US: i64 = 5 * 60 * 1_000_000;
+/// The row of what goes on may end so long before it does: samples are as far apart as writings at most.
+const BEHIND_US: i64 = 2 * WRITE_RUNNING_EVERY_US;
 
 /// Place of a row in the order: when it began, and its number.
 pub type Place = (i64, i64);
@@ -72,8 +73,7 @@ fn rows<T>(
 /// Conditions with their values, in order. Names of columns are ours; what was asked is bound.
 fn conditions(asked: &Asked) -> (Vec<String>, Vec<Value>) {
     let mut conditions = vec!["start_us < ?".to_owned(), "end_us >= ?".to_owned()];
-    let mut values: Vec<Value> =
-        vec![asked.until_us.into(), asked.since_us.saturating_sub(WRITTEN_EVERY_US).into()];
+    let mut values: Vec<Value> = vec![asked.until_us.into(), asked.since_us.saturating_sub(BEHIND_US).into()];
     let mut add = |condition: &str, bound: &[Value]| {
         conditions.push(condition.to_owned());
         values.extend_from_slice(bound);

@@ -29,6 +29,9 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// Sessions and allocations that go on are written this often, at the next sample then.
+pub const WRITE_RUNNING_EVERY_US: i64 = 5 * 60 * 1_000_000;
+
 /// The ledger is looked after this often.
 const UPKEEP_EVERY_US: i64 = 600 * 1_000_000;
 
