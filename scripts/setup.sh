@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
-# Prometheus, node_exporter, containerd, runc and busybox (Debian's packages, unpacked), independent clients of NVML and
-# OpenMetrics (PyPI), cargo-deny.
+# Prometheus, node_exporter, containerd, runc and busybox (Debian's packages, unpacked), independent clients of NVML,
+# OpenMetrics and OpenAPI (PyPI), cargo-deny.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -52,6 +52,7 @@ static_busybox() {
 
 need_rust
 need python3 python3 python3-venv
+need curl curl
 need unshare util-linux
 need pkill procps
 unpacked prometheus prometheus
@@ -78,6 +79,13 @@ fi
 "$tools/bin/python" -c 'import pynvml, yaml, prometheus_client' 2>/dev/null || {
     say "installing the independent clients"
     "$tools/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/witness/requirements.txt
+}
+
+wanted=$(sed -n 's/^schemathesis==//p' tests/api/requirements.txt)
+found=$("$tools/bin/python" -c 'from importlib.metadata import version; print(version("schemathesis"))' 2>/dev/null) || found=
+[ "$found" = "$wanted" ] || {
+    say "installing the independent client of the API"
+    "$tools/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/api/requirements.txt
 }
 
 command -v cargo-deny >/dev/null 2>&1 || [ -x "$tools/bin/cargo-deny" ] || {

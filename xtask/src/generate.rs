@@ -11,6 +11,7 @@ pub(crate) fn all() -> anyhow::Result<Vec<(&'static str, String)>> {
     Ok(vec![
         ("docs/metrics.md", metrics()),
         ("docs/configuration.md", configuration()),
+        ("docs/openapi.json", gpu_session_monitor::outputs::http::api::openapi().to_pretty_json()? + "\n"),
         ("crates/nvml-sim/scenario.schema.json", serde_json::to_string_pretty(&nvml_sim::schema())? + "\n"),
     ])
 }

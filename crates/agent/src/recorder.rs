@@ -1,6 +1,6 @@
 //! What every sample of `serve` goes through: sessions, counters, the state on disk, the ledger, the snapshot.
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, WRITE_RUNNING_EVERY_US};
 use crate::say::Conditions;
 use crate::state_file::StateFolder;
 use gpu_session_core::accounting::Counter;
@@ -13,9 +13,6 @@ use std::sync::Arc;
 
 /// Without news the state is saved this often. Until then readers see the counters that were saved last.
 const SAVE_EVERY_US: i64 = 15_000_000;
-
-/// Sessions and allocations that go on are written to the ledger this often.
-const WRITE_RUNNING_EVERY_US: i64 = 5 * 60 * 1_000_000;
 
 /// Brings samples to the state, and what came of them to disk.
 ///

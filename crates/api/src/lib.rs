@@ -2,9 +2,11 @@
 //!
 //! Doc comments are the descriptions in `/api/v1/openapi.json`.
 
+mod events;
 mod history;
 mod now;
 
+pub use events::{DeviceGone, Event, Sampled, SessionEnded};
 pub use history::{
     AllocationHistory, AllocationRecord, DeviceUsage, DeviceUsages, SessionHistory, SessionRecord, Usage,
     UserUsage, UserUsages,

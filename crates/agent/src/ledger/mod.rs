@@ -1,9 +1,11 @@
 //! The ledger: every session and allocation, with what it used and when, in SQLite.
 //!
-//! `file` opens it, `schema` has its tables, `kind` their columns; `rows` writes, `upkeep` keeps it small, `usage` sums.
+//! `file` opens it, `schema` has its tables, `kind` their columns; `rows` writes, `upkeep` keeps it small, `usage` sums,
+//! `history` lists.
 
 mod fault;
 mod file;
+mod history;
 mod kind;
 mod rows;
 mod schema;
@@ -12,17 +14,23 @@ mod tests;
 mod upkeep;
 mod usage;
 
+pub use history::{Asked, Place};
+
 use crate::report::{By, Line};
 use crate::say;
 use anyhow::Context as _;
 use fault::Fault;
+use gpu_session_api::{AllocationRecord, SessionRecord};
 use gpu_session_core::ledger::Rows;
 use kind::{ALLOCATION, SESSION};
 use rows::Writer;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Sessions and allocations that go on are written this often, at the next sample then.
+pub const WRITE_RUNNING_EVERY_US: i64 = 5 * 60 * 1_000_000;
 
 /// The ledger is looked after this often.
 const UPKEEP_EVERY_US: i64 = 600 * 1_000_000;
@@ -34,6 +42,33 @@ pub struct Retention {
     pub age: Duration,
     /// Nothing beyond this size of the file and of the log beside it, the oldest first, bytes.
     pub bytes: u64,
+}
+
+/// A reader with a time limit looks at the clock each time that SQLite has done so many steps of its machine.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+
+/// Why a reader got nothing, where that is to be told from a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no ledger.
+    Missing,
+    /// It took too long.
+    TooLong,
+    /// What the error says.
+    Fault,
+}
+
+impl Trouble {
+    /// Of an error of [`Ledger`].
+    pub fn of(error: &anyhow::Error) -> Self {
+        match error.downcast_ref() {
+            Some(Fault::Missing) => Self::Missing,
+            Some(Fault::Sql(e)) if e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+                Self::TooLong
+            }
+            _ => Self::Fault,
+        }
+    }
 }
 
 /// The open ledger.
@@ -71,6 +106,15 @@ impl Ledger {
         Ok(Self { path, keep: None, db: Some(db), identity: None, upkeep_us: None })
     }
 
+    /// As [`Ledger::read`]; what has not come by then is given up.
+    pub fn read_until(state_dir: &Path, until: Instant) -> anyhow::Result<Self> {
+        let mut ledger = Self::read(state_dir)?;
+        if let Some(db) = &mut ledger.db {
+            db.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || Instant::now() >= until))?;
+        }
+        Ok(ledger)
+    }
+
     /// Writes the rows, each in the place of itself, all or none. What is written again changes nothing; what they used
     /// since they were last written is noted under that time.
     ///
@@ -87,9 +131,23 @@ impl Ledger {
 
     /// What was used in a period, Unix microseconds: from `since_us` on, before `until_us`. The most used first.
     pub fn usage(&self, since_us: i64, until_us: i64, by: By) -> anyhow::Result<Vec<Line>> {
+        self.ask(|db| usage::usage(db, since_us, until_us, by))
+    }
+
+    /// Sessions of a period, with their places in the order: those that began last first.
+    pub fn sessions(&self, asked: &Asked) -> anyhow::Result<Vec<(Place, SessionRecord)>> {
+        self.ask(|db| history::sessions(db, asked))
+    }
+
+    /// Allocations of a period, in the same order.
+    pub fn allocations(&self, asked: &Asked) -> anyhow::Result<Vec<(Place, AllocationRecord)>> {
+        self.ask(|db| history::allocations(db, asked))
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> anyhow::Result<T> {
         let db = self.db.as_ref().ok_or(Fault::Closed);
-        let lines = db.and_then(|db| Ok(usage::usage(db, since_us, until_us, by)?));
-        lines.map_err(Fault::for_reader).with_context(|| format!("{} cannot be read", self.name()))
+        let answer = db.and_then(|db| Ok(question(db)?));
+        answer.map_err(Fault::for_reader).with_context(|| format!("{} cannot be read", self.name()))
     }
 
     fn name(&self) -> String {

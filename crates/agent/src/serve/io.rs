@@ -45,7 +45,7 @@ pub(super) fn start(
 
 async fn serve(serving: Option<(tokio::net::TcpListener, Arc<Web>)>, shared: Shared) {
     let Some((listener, web)) = serving else { return };
-    let router = http::public(shared.clone()).merge(http::api(shared));
+    let router = http::public(shared.clone()).merge(http::api::api(shared));
     server::serve(listener, router, web).await;
 }
 

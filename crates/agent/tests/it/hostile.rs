@@ -16,7 +16,7 @@ const NAMES: [&str; 8] = [
     r#"name: "$(reboot)`x`;""#,
 ];
 
-fn hostile() -> Node {
+pub(crate) fn hostile() -> Node {
     let mut processes = String::new();
     for (i, name) in NAMES.iter().enumerate() {
         let name = name.to_string() + if name.matches('"').count() % 2 == 1 { "\"" } else { "" };

@@ -5,6 +5,7 @@
 
 mod accounting;
 mod accuracy;
+mod api;
 mod captures;
 mod chain;
 mod cli;

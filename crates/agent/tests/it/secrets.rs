@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 const SECRET: &str = "hunter2";
 
 /// Everything that can be asked for over HTTP.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 12] = [
     "/",
     "/metrics",
     "/metrics?token=hunter2",
@@ -19,8 +19,10 @@ const PATHS: [&str; 10] = [
     "/api/v1/sessions",
     "/api/v1/devices",
     "/api/v1/users",
+    "/api/v1/allocations",
+    "/api/v1/sessions?since=7d",
     "/hunter2",
-    "/openapi.json",
+    "/api/v1/openapi.json",
 ];
 
 /// Bytes of all files in the folder and below it.

@@ -2,6 +2,7 @@
 
 mod damage;
 mod files;
+mod history;
 mod kill;
 mod upkeep;
 mod usage;

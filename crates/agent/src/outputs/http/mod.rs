@@ -1,5 +1,6 @@
 //! HTTP from the last snapshot. A request never takes a sample.
 
+pub mod api;
 mod gzip;
 mod health;
 mod metrics;
@@ -43,11 +44,6 @@ pub fn public(shared: Shared) -> Router {
         .with_state(shared)
 }
 
-/// The routes below `/api`.
-pub fn api(_shared: Shared) -> Router {
-    Router::new()
-}
-
 async fn index() -> impl IntoResponse {
-    "gpu-session-monitor\n\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n/healthz  whether this program lives\n/readyz   whether what it shows is fresh\n"
+    "gpu-session-monitor\n\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n/api/v1   who is where, as JSON: /api/v1/openapi.json describes it\n/healthz  whether this program lives\n/readyz   whether what it shows is fresh\n"
 }

@@ -1,5 +1,6 @@
 //! The last snapshot, as it is answered.
 
+use super::api::Changes;
 use super::gzip::Beginning;
 use crate::{REVISION, VERSION};
 use axum::body::Bytes;
@@ -35,6 +36,7 @@ pub struct Published {
     stale_after_us: i64,
     text: Rendered,
     open_metrics: Rendered,
+    changes: OnceLock<Changes>,
 }
 
 /// Everything but the age, in one format.
@@ -67,7 +69,8 @@ impl Published {
     /// `reload` is of [`Context::reload`]; older than `stale_after_us` the snapshot is stale.
     pub fn new(reading: Reading, labels: Labels, reload: Option<(bool, f64)>, stale_after_us: i64) -> Self {
         let (text, open_metrics) = (Rendered::default(), Rendered::default());
-        Self { reading, labels, reload, stale_after_us, text, open_metrics }
+        let changes = OnceLock::new();
+        Self { reading, labels, reload, stale_after_us, text, open_metrics, changes }
     }
 
     /// Renders what was asked for more than once of the one before: whoever asks that often is not to wait for it.
@@ -141,6 +144,12 @@ impl Published {
     fn compressed(&self, format: Format) -> Option<&Beginning> {
         let compress = || Beginning::of(&self.body(format)).ok();
         self.rendered(format).gzip.body.get_or_init(compress).as_ref()
+    }
+
+    /// The same as events; `None` before the first sample.
+    pub(super) fn changes(&self) -> Option<&Changes> {
+        self.reading.taken_us?;
+        Some(self.changes.get_or_init(|| Changes::of(&self.reading.snapshot)))
     }
 
     /// The metrics of the age, and the end.

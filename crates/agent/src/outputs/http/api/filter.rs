@@ -1,0 +1,85 @@
+//! What a query takes. What is not known is taken by no condition but the empty one.
+
+use super::query::{For, Gpu, OfAllocations, OfDevices, OfSessions, OfUsers};
+use gpu_session_api::{Allocation, Device, Session, User};
+use gpu_session_core::ids::GpuLabel;
+
+/// The label of a device that the driver or the ledger named.
+pub(super) fn label(text: &str) -> GpuLabel {
+    let mut numbers = text.split('_').map(|number| number.parse().unwrap_or(u32::MAX));
+    let gpu = numbers.next().unwrap_or(u32::MAX);
+    GpuLabel { gpu, instance: numbers.next().zip(numbers.next()) }
+}
+
+/// An index takes all instances of the GPU.
+pub(super) fn is_on(wanted: Option<Gpu>, label: GpuLabel) -> bool {
+    wanted.is_none_or(|Gpu(gpu)| gpu == label || (gpu.instance.is_none() && gpu.gpu == label.gpu))
+}
+
+/// The empty text takes what is not known.
+pub(super) fn is(wanted: Option<&String>, have: Option<&str>) -> bool {
+    wanted.is_none_or(|wanted| wanted == have.unwrap_or_default())
+}
+
+fn is_idle(wanted: Option<For>, idle_seconds: Option<f64>) -> bool {
+    wanted.is_none_or(|For(wanted)| idle_seconds.is_some_and(|idle| idle >= wanted.as_secs_f64()))
+}
+
+impl OfSessions {
+    /// Whether it takes the session, `now` in Unix seconds.
+    pub(super) fn takes(&self, session: &Session, now: f64) -> bool {
+        // One that was never seen active is idle only if it was watched.
+        let watched_since = session.sm_seconds.map(|_| session.start_time);
+        let idle_since = session.last_active_time.or(watched_since);
+        is(self.session.as_ref(), Some(&session.session))
+            && is_on(self.gpu, label(&session.gpu))
+            && is(self.user.as_ref(), session.user.as_deref())
+            && is(self.namespace.as_ref(), session.namespace.as_deref())
+            && is(self.pod.as_ref(), session.pod.as_deref())
+            && is(self.container.as_ref(), session.container.as_deref())
+            && is(self.command.as_ref(), session.command.as_deref())
+            && self.pid.is_none_or(|pid| pid == session.pid)
+            && self.allocated.is_none_or(|wanted| session.allocated == Some(wanted))
+            && is_idle(self.idle_for, idle_since.map(|since| now - since))
+    }
+}
+
+impl OfDevices {
+    /// Whether it takes the device.
+    pub(super) fn takes(&self, device: &Device) -> bool {
+        let named = |wanted: &String| {
+            let is = |uuid: &String| uuid.eq_ignore_ascii_case(wanted);
+            is(&device.uuid) || device.parent_uuid.as_ref().is_some_and(is)
+        };
+        let held_by = |wanted: &String| {
+            if wanted.is_empty() {
+                return device.unattributed.as_ref().is_some_and(|reasons| !reasons.is_empty());
+            }
+            device.users.as_ref().is_some_and(|users| users.iter().any(|user| user.user == *wanted))
+        };
+        is_on(self.gpu, label(&device.gpu))
+            && self.uuid.as_ref().is_none_or(named)
+            && self.user.as_ref().is_none_or(held_by)
+            && self.free.is_none_or(|free| device.allocations.is_some_and(|held| (held == 0) == free))
+    }
+}
+
+impl OfUsers {
+    /// Whether it takes the user.
+    pub(super) fn takes(&self, user: &User) -> bool {
+        is(self.user.as_ref(), Some(&user.user))
+            && user.devices.iter().any(|device| is_on(self.gpu, label(&device.gpu)))
+    }
+}
+
+impl OfAllocations {
+    /// Whether it takes the allocation.
+    pub(super) fn takes(&self, allocation: &Allocation) -> bool {
+        is_on(self.gpu, label(&allocation.gpu))
+            && is(self.namespace.as_ref(), Some(&allocation.namespace))
+            && is(self.pod.as_ref(), Some(&allocation.pod))
+            && is(self.container.as_ref(), Some(&allocation.container))
+            && is(self.user.as_ref(), allocation.user.as_deref())
+            && is_idle(self.idle_for, allocation.idle_seconds)
+    }
+}

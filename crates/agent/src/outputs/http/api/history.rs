@@ -1,0 +1,205 @@
+//! How things stood, from the ledger. A page keeps the period of the first: one that ends `now` would move on.
+
+use super::page::{self, Most};
+use super::problem::Refusal;
+use super::query::{OfAllocations, OfDevices, OfSessions, OfUsers, only_now};
+use super::{Api, filter};
+use crate::ledger::{self, Ledger, Place, Trouble};
+use crate::report::period::Period;
+use crate::report::{By, Line};
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use gpu_session_api::{
+    AllocationHistory, DeviceUsage, DeviceUsages, SCHEMA_VERSION, SessionHistory, Usage, UserUsage,
+    UserUsages,
+};
+use gpu_session_core::json::seconds;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest that a query takes, and that it waits for others.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Period of the first page, and the place of the last one on this.
+type Cursor<K> = (i64, i64, K);
+
+/// Place of a line of use: the most used first, as [`crate::report::sort`] has them.
+type Rank = (Most, Most, String);
+
+/// Sessions of the period.
+pub(super) async fn sessions(api: &Api, asked: OfSessions, period: Period) -> Result<Response, Refusal> {
+    only_now("allocated", asked.allocated.as_ref())?;
+    only_now("idle_for", asked.idle_for.as_ref())?;
+    let texts = [
+        ("session", asked.session),
+        ("user", asked.user),
+        ("namespace", asked.namespace),
+        ("pod", asked.pod),
+        ("container", asked.container),
+        ("command", asked.command),
+    ];
+    let (period, after) = resumed(period, asked.cursor.as_ref())?;
+    let limit = page::limit(asked.limit);
+    let wanted = ledger::Asked {
+        gpu: asked.gpu.map(|gpu| gpu.0),
+        pid: asked.pid,
+        ..rows(period, after, limit, texts)
+    };
+    let found = read(api, move |ledger| ledger.sessions(&wanted)).await?;
+    let (sessions, next_cursor) = cut(found, period, limit);
+    let (since, until) = (seconds(period.since_us), seconds(period.until_us));
+    let answer = SessionHistory { schema_version: SCHEMA_VERSION, since, until, sessions, next_cursor };
+    Ok(Json(answer).into_response())
+}
+
+/// Allocations of the period.
+pub(super) async fn allocations(
+    api: &Api,
+    asked: OfAllocations,
+    period: Period,
+) -> Result<Response, Refusal> {
+    only_now("idle_for", asked.idle_for.as_ref())?;
+    let texts = [
+        ("namespace", asked.namespace),
+        ("pod", asked.pod),
+        ("container", asked.container),
+        ("user", asked.user),
+    ];
+    let (period, after) = resumed(period, asked.cursor.as_ref())?;
+    let limit = page::limit(asked.limit);
+    let wanted = ledger::Asked { gpu: asked.gpu.map(|gpu| gpu.0), ..rows(period, after, limit, texts) };
+    let found = read(api, move |ledger| ledger.allocations(&wanted)).await?;
+    let (allocations, next_cursor) = cut(found, period, limit);
+    let (since, until) = (seconds(period.since_us), seconds(period.until_us));
+    let answer = AllocationHistory { schema_version: SCHEMA_VERSION, since, until, allocations, next_cursor };
+    Ok(Json(answer).into_response())
+}
+
+/// What was used of each device in the period.
+pub(super) async fn devices(api: &Api, asked: OfDevices, period: Period) -> Result<Response, Refusal> {
+    only_now("uuid", asked.uuid.as_ref())?;
+    only_now("user", asked.user.as_ref())?;
+    only_now("free", asked.free.as_ref())?;
+    let (period, after) = resumed(period, asked.cursor.as_ref())?;
+    let takes = |name: &str| filter::is_on(asked.gpu, filter::label(name));
+    let limit = page::limit(asked.limit);
+    let (lines, next_cursor) = used(api, period, By::Device, after, limit, takes).await?;
+    let devices = lines.into_iter().map(|line| DeviceUsage { gpu: name(&line), usage: usage(&line) });
+    let (since, until) = (seconds(period.since_us), seconds(period.until_us));
+    let (schema_version, devices) = (SCHEMA_VERSION, devices.collect());
+    Ok(Json(DeviceUsages { schema_version, since, until, devices, next_cursor }).into_response())
+}
+
+/// What each user used in the period.
+pub(super) async fn users(api: &Api, asked: OfUsers, period: Period) -> Result<Response, Refusal> {
+    only_now("gpu", asked.gpu.as_ref())?;
+    let (period, after) = resumed(period, asked.cursor.as_ref())?;
+    let takes = |name: &str| filter::is(asked.user.as_ref(), Some(name));
+    let limit = page::limit(asked.limit);
+    let (lines, next_cursor) = used(api, period, By::User, after, limit, takes).await?;
+    let known = |line: &Line| Some(name(line)).filter(|name| !name.is_empty());
+    let users = lines.into_iter().map(|line| UserUsage { user: known(&line), usage: usage(&line) });
+    let (since, until) = (seconds(period.since_us), seconds(period.until_us));
+    let (schema_version, users) = (SCHEMA_VERSION, users.collect());
+    Ok(Json(UserUsages { schema_version, since, until, users, next_cursor }).into_response())
+}
+
+/// The period of the first page, and the place of the last one so far.
+fn resumed<K: DeserializeOwned>(
+    period: Period,
+    cursor: Option<&String>,
+) -> Result<(Period, Option<K>), Refusal> {
+    Ok(match page::place::<Cursor<K>>(cursor)? {
+        Some((since_us, until_us, last)) => (Period { since_us, until_us }, Some(last)),
+        None => (period, None),
+    })
+}
+
+fn rows<const N: usize>(
+    period: Period,
+    after: Option<Place>,
+    limit: usize,
+    texts: [(&'static str, Option<String>); N],
+) -> ledger::Asked {
+    let texts = texts.into_iter().filter_map(|(column, text)| Some((column, text?))).collect();
+    let Period { since_us, until_us } = period;
+    // One more says whether there are more.
+    ledger::Asked { since_us, until_us, texts, after, limit: limit + 1, ..ledger::Asked::default() }
+}
+
+fn cut<T>(mut found: Vec<(Place, T)>, period: Period, limit: usize) -> (Vec<T>, Option<String>) {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more).map(|(place, _)| *place);
+    let cursor = last.and_then(|last| page::cursor(&(period.since_us, period.until_us, last)));
+    (found.into_iter().map(|(_, row)| row).collect(), cursor)
+}
+
+/// A page of what was used.
+async fn used(
+    api: &Api,
+    period: Period,
+    by: By,
+    after: Option<Rank>,
+    limit: usize,
+    takes: impl Fn(&str) -> bool,
+) -> Result<(Vec<Line>, Option<String>), Refusal> {
+    let Period { since_us, until_us } = period;
+    let mut lines = read(api, move |ledger| ledger.usage(since_us, until_us, by)).await?;
+    lines.retain(|line| takes(&name(line)));
+    let rank = |line: &Line| (Most(line.sm_hours), Most(line.session_hours), name(line));
+    let (lines, last) = page::page(lines, limit, after.as_ref(), rank);
+    Ok((lines, last.and_then(|last| page::cursor(&(since_us, until_us, last)))))
+}
+
+fn name(line: &Line) -> String {
+    line.key.first().cloned().unwrap_or_default()
+}
+
+fn usage(line: &Line) -> Usage {
+    Usage {
+        sessions: line.sessions,
+        session_hours: line.session_hours,
+        sm_hours: line.sm_hours,
+        mean_utilization: line.mean_utilization,
+        memory_gib_hours: line.memory_gib_hours,
+        energy_kwh: line.energy_kwh,
+        allocated_hours: line.allocated_hours,
+        idle_allocated_hours: line.idle_allocated_hours,
+    }
+}
+
+/// Asks the ledger, on a thread that may wait for the disk.
+async fn read<T: Send + 'static>(
+    api: &Api,
+    question: impl FnOnce(&Ledger) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let turn = Arc::clone(&api.queries).acquire_owned();
+    let Ok(Ok(turn)) = tokio::time::timeout(LONGEST, turn).await else {
+        return Err(Refusal::unavailable("other queries of the ledger take long; ask again later"));
+    };
+    let state_dir = api.shared.state_dir.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        // Until it is done, also where nobody waits for it any more.
+        let _turn = turn;
+        question(&Ledger::read_until(&state_dir, Instant::now() + LONGEST)?)
+    });
+    match asked.await {
+        Ok(answer) => answer.map_err(|e| refusal(&e)),
+        Err(e) => Err(Refusal::unavailable(format_args!("the ledger was not read: {e}"))),
+    }
+}
+
+fn refusal(error: &anyhow::Error) -> Refusal {
+    match Trouble::of(error) {
+        Trouble::Missing => Refusal::absent(format_args!(
+            "{error:#}; where ledger.enabled is true, the first is begun with the program"
+        )),
+        Trouble::TooLong => Refusal::unavailable(format_args!(
+            "it was not answered within {} s; ask of a shorter period, or read the ledger itself with `report`",
+            LONGEST.as_secs()
+        )),
+        Trouble::Fault => Refusal::unavailable(format_args!("{error:#}")),
+    }
+}

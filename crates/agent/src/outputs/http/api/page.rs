@@ -1,0 +1,147 @@
+//! Pages: a cursor is the place of the last one in the order, so it stays right while the list changes.
+
+use super::problem::Refusal;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde::{Serialize, Serializer};
+use std::cmp::Ordering;
+use utoipa::ToSchema;
+
+const DEFAULT: usize = 100;
+const MOST: usize = 1000;
+
+/// How many at most.
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(value_type = u16, minimum = 1, maximum = 1000)]
+pub(super) struct Limit(usize);
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && (1..=MOST).contains(number));
+        number.map(Self).ok_or_else(|| {
+            D::Error::custom(format_args!("{text:?} is not allowed: a number from 1 to {MOST}"))
+        })
+    }
+}
+
+/// The number that is asked for.
+pub(super) fn limit(asked: Option<Limit>) -> usize {
+    asked.map_or(DEFAULT, |limit| limit.0)
+}
+
+/// A place in an order as a cursor.
+pub(super) fn cursor<K: Serialize>(place: &K) -> Option<String> {
+    serde_json::to_vec(place).ok().map(|json| BASE64_URL_SAFE_NO_PAD.encode(json))
+}
+
+/// The place that a cursor is of.
+pub(super) fn place<K: DeserializeOwned>(cursor: Option<&String>) -> Result<Option<K>, Refusal> {
+    let Some(text) = cursor else { return Ok(None) };
+    let json = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
+    let place = json.and_then(|json| serde_json::from_slice(&json).ok());
+    place.map(Some).ok_or_else(|| {
+        Refusal::bad("cursor", "it is none of this list: give next_cursor of an answer to the same question")
+    })
+}
+
+/// The part of a list after a place, and the place of its last where there are more.
+pub(super) fn page<T, K: Ord>(
+    list: Vec<T>,
+    limit: usize,
+    after: Option<&K>,
+    key: impl Fn(&T) -> K,
+) -> (Vec<T>, Option<K>) {
+    let mut keyed: Vec<(K, T)> = list
+        .into_iter()
+        .map(|item| (key(&item), item))
+        .filter(|(key, _)| after.is_none_or(|after| key > after))
+        .collect();
+    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let more = keyed.len() > limit;
+    keyed.truncate(limit);
+    let (mut last, mut items) = (None, Vec::with_capacity(keyed.len()));
+    for (key, item) in keyed {
+        last = Some(key);
+        items.push(item);
+    }
+    (items, last.filter(|_| more))
+}
+
+/// A figure in an order that has the most first, and what is not known last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most(pub(super) Option<f64>);
+
+impl Ord for Most {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.unwrap_or(-1.0).total_cmp(&self.0.unwrap_or(-1.0))
+    }
+}
+
+impl PartialOrd for Most {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Most {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Most {}
+
+impl Serialize for Most {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Most {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_have_each_once_also_while_the_list_changes() {
+        let mut list: Vec<u32> = (0..100).map(|n| n * 2).collect();
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let (items, next) = page(list.clone(), 7, after.as_ref(), |n| *n);
+            seen.extend(items);
+            let Some(next) = next else { break };
+            // What was seen goes, and others come, before and after.
+            list.retain(|n| *n != next);
+            list.extend([next - 1, 199]);
+            list.dedup();
+            after = place(cursor(&next).as_ref()).unwrap();
+        }
+        let mut once = seen.clone();
+        once.dedup();
+        let mut evens = once.clone();
+        evens.retain(|n| n % 2 == 0);
+        assert_eq!(evens, (0..100).map(|n| n * 2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_most_comes_first_and_the_unknown_last() {
+        let mut figures = [Most(None), Most(Some(0.0)), Most(Some(2.5)), Most(Some(1.0))];
+        figures.sort();
+        assert_eq!(figures.map(|figure| figure.0), [Some(2.5), Some(1.0), Some(0.0), None]);
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_refused() {
+        for text in ["", "x", "====", "bnVsbA", "W10"] {
+            assert!(place::<(u32, String)>(Some(&text.to_owned())).is_err(), "{text}");
+        }
+    }
+}
