@@ -97,7 +97,7 @@ fn a_device_that_is_lost_is_told_and_one_that_comes_back() {
 /// The lines of a stream as they come.
 fn lines(site: &Site, query: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(site.serve.address()).unwrap();
-    write!(stream, "GET /api/v1/stream{query} HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+    write!(stream, "GET /api/v1/stream{query} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
     BufReader::new(stream)
 }
 
