@@ -28,6 +28,8 @@ pub struct Recorder {
     counters: Arc<CounterView>,
     /// What could not be written the last time.
     failing: Conditions,
+    /// Whether the last rows could not be written.
+    ledger_fails: bool,
     /// Boot clock of the last save, and of the last time that what goes on was written.
     saved_us: Option<i64>,
     running_us: Option<i64>,
@@ -39,7 +41,17 @@ impl Recorder {
         let state = folder.load()?;
         let counters = Arc::new(state.counters());
         let failing = Conditions::default();
-        Ok(Self { monitor, folder, ledger, state, counters, failing, saved_us: None, running_us: None })
+        Ok(Self {
+            monitor,
+            folder,
+            ledger,
+            state,
+            counters,
+            failing,
+            ledger_fails: false,
+            saved_us: None,
+            running_us: None,
+        })
     }
 
     /// The counters of the state as it is on disk.
@@ -60,6 +72,7 @@ impl Recorder {
     /// Keeps this ledger from now on.
     pub fn set_ledger(&mut self, ledger: Option<Ledger>) {
         self.ledger = ledger;
+        self.ledger_fails = false;
         self.running_us = None;
     }
 
@@ -107,14 +120,23 @@ impl Recorder {
         }
         match ledger.write(&rows, self.state.time_us) {
             Ok(()) => {
+                self.ledger_fails = false;
                 self.succeeded("ledger");
                 ledger::written(&mut self.state);
                 if running {
                     self.running_us = Some(monotonic_us);
                 }
             }
-            Err(e) => self.failed("ledger", &e),
+            Err(e) => {
+                self.ledger_fails = true;
+                self.failed("ledger", &e);
+            }
         }
+    }
+
+    /// Whether rows were refused by the ledger when they were last written.
+    pub fn ledger_fails(&self) -> bool {
+        self.ledger_fails
     }
 
     /// Counts a failure to write, and tells it where it is new.

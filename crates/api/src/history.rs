@@ -112,9 +112,6 @@ pub struct DeviceUsages {
     pub until: f64,
     /// The devices, the most used first.
     pub devices: Vec<DeviceUsage>,
-    /// Where there are more: what to give as `cursor` for them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
 }
 
 /// What was used of a device.
@@ -138,9 +135,6 @@ pub struct UserUsages {
     pub until: f64,
     /// The users, who used most first.
     pub users: Vec<UserUsage>,
-    /// Where there are more: what to give as `cursor` for them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
 }
 
 /// What a user used.

@@ -85,6 +85,9 @@ pub struct Session {
     pub memory_byte_seconds: Option<f64>,
     /// When it last used an engine.
     pub last_active_time: Option<f64>,
+    /// Since when it is known of each moment whether it used an engine; `null` where it is not known now. It is idle since
+    /// the later of this and `last_active_time`.
+    pub measured_since_time: Option<f64>,
     /// Whether its container holds the device by the kubelet's word.
     pub allocated: Option<bool>,
 }

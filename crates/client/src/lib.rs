@@ -89,6 +89,7 @@ impl Client {
             .timeout_connect(Some(CONNECT_LIMIT))
             .timeout_recv_response(Some(ANSWER_LIMIT))
             .timeout_per_read(Some(SILENCE_LIMIT))
+            .proxy(None)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)

@@ -1,9 +1,7 @@
 //! Answers page by page.
 
 use crate::{Client, Error, Filter};
-use gpu_session_api::{
-    AllocationHistory, Allocations, DeviceUsages, Devices, SessionHistory, Sessions, UserUsages, Users,
-};
+use gpu_session_api::{AllocationHistory, Allocations, Devices, SessionHistory, Sessions, Users};
 
 /// A document that comes in pages.
 pub trait Paged {
@@ -21,7 +19,7 @@ macro_rules! paged {
     };
 }
 
-paged!(Sessions, Devices, Users, Allocations, SessionHistory, DeviceUsages, UserUsages, AllocationHistory);
+paged!(Sessions, Devices, Users, Allocations, SessionHistory, AllocationHistory);
 
 /// The pages of an answer; ends after the last one and after an error.
 pub struct Pages<'a, D> {

@@ -122,6 +122,7 @@ pub fn session(view: &SessionView) -> Session {
         sm_seconds: session.sm_seconds.map(|counter| counter.value),
         memory_byte_seconds: session.memory_byte_seconds.map(|counter| counter.value),
         last_active_time: session.last_active_us.map(seconds),
+        measured_since_time: session.measured_since_us.map(seconds),
         allocated: view.allocated,
     }
 }

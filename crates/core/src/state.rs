@@ -140,8 +140,12 @@ impl State {
             for session in device.sessions.values_mut() {
                 f(&mut session.first_seen_us);
                 f(&mut session.last_seen_us);
-                let other =
-                    [&mut session.last_active_us, &mut session.ended_us, &mut session.process_start_us];
+                let other = [
+                    &mut session.last_active_us,
+                    &mut session.measured_since_us,
+                    &mut session.ended_us,
+                    &mut session.process_start_us,
+                ];
                 other.into_iter().flatten().for_each(&mut *f);
             }
         }

@@ -67,6 +67,7 @@ impl Observation<'_> {
             }
             None => self.credit_device_figure(state, ended, elapsed_us),
         };
+        self.measured(state, integrated.as_ref(), elapsed_us);
         self.account(state);
         energy::share(self.device, self.sample, state);
         self.attribute(state);
@@ -293,6 +294,25 @@ impl Observation<'_> {
             session.used.measured_seconds = session.used.session_seconds.min(measured_us as f64 / 1e6);
         }
         (elapsed_us.unwrap_or(0) - measured_us).max(0) as f64 / 1e6
+    }
+}
+
+impl Observation<'_> {
+    /// Notes since when it is known of each session whether it worked: work that nobody could measure may have been
+    /// anyone's.
+    fn measured(&self, state: &mut DeviceState, done: Option<&Integrated>, elapsed_us: Option<i64>) {
+        let now = self.sample.time_us;
+        let whole = match done {
+            Some(done) => done.window.is_some() && done.unobserved_us == 0,
+            None => elapsed_us.is_some_and(|elapsed| elapsed <= MAX_GAP_US),
+        };
+        for session in state.sessions.values_mut().filter(|session| session.is_live()) {
+            session.measured_since_us = match (session.sm_share(), session.measured_since_us) {
+                (None, _) => None,
+                (Some(_), Some(since)) if whole => Some(since),
+                (Some(_), _) => Some(now),
+            };
+        }
     }
 }
 

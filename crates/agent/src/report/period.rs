@@ -81,6 +81,9 @@ pub struct Period {
 
 const SECOND_US: i64 = 1_000_000;
 
+/// The last second of the year 9999.
+const LAST_US: i64 = 253_402_300_799 * SECOND_US;
+
 impl Period {
     /// What was written, now; fails where that is no period that can have been.
     pub fn resolve(since: When, until: When, now_us: i64) -> Result<Self, String> {
@@ -127,14 +130,22 @@ impl fmt::Display for Period {
 
 /// RFC 3339, in UTC, to the second.
 pub(super) fn shown(us: i64) -> String {
-    // The greatest year that there is a text for is 9999, and none after it gets here.
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(us.max(0).unsigned_abs()))
+    // The greatest year that there is a text for is 9999: a zone can lead beyond it.
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(us.clamp(0, LAST_US).unsigned_abs()))
         .to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_that_leads_out_of_the_last_year_is_refused_in_words() {
+        let (since, until): (When, When) =
+            ("2026-01-01".parse().unwrap(), "9999-12-31T23:59-01:00".parse().unwrap());
+        let error = Period::resolve(since, until, 1_800_000_000_000_000).unwrap_err();
+        assert!(error.contains("future"), "{error}");
+    }
 
     /// 2026-11-28T01:00:00Z
     const NOW: i64 = 1_795_827_600_000_000;

@@ -12,7 +12,7 @@ mod ticker;
 
 use crate::exit::{Exit, Failure};
 use crate::ledger::Ledger;
-use crate::outputs::http::{Heart, Published, Reading, Shared};
+use crate::outputs::http::{Heart, LedgerIs, Published, Reading, Shared};
 use crate::outputs::server::Web;
 use crate::pipeline;
 use crate::recorder::Recorder;
@@ -279,7 +279,12 @@ impl<'a> Loop<'a> {
     }
 
     fn publish(&self) {
-        let published = publish(&self.settings, self.reloaded, &self.reading);
+        let ledger = match self.settings.ledger {
+            None => LedgerIs::Off,
+            Some(_) if !self.has_ledger || self.recorder.ledger_fails() => LedgerIs::Failing,
+            Some(_) => LedgerIs::Kept,
+        };
+        let published = publish(&self.settings, self.reloaded, &self.reading).with_ledger(ledger);
         published.prepare(&self.published.borrow());
         self.published.send_replace(Arc::new(published));
     }

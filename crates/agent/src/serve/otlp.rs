@@ -81,6 +81,10 @@ impl Sending {
                     tell(Ok(said));
                 }
                 Err(failed) => {
+                    if failed.retry == Retry::Never {
+                        // The same would be refused again.
+                        self.sent = Some(taken_us);
+                    }
                     self.schedule.failed(failed.retry);
                     tell(Err(failed.error));
                 }

@@ -90,6 +90,10 @@ pub struct Session {
     /// Last known to have used an engine, Unix microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_active_us: Option<i64>,
+    /// Since when it is known of each moment whether it used an engine, Unix microseconds; `None` where that is not known
+    /// of the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_since_us: Option<i64>,
     /// When it was found to be over; `None` while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_us: Option<i64>,
@@ -160,6 +164,7 @@ impl Session {
             first_seen_us,
             last_seen_us: first_seen_us,
             last_active_us: None,
+            measured_since_us: None,
             ended_us: None,
             end: None,
             memory_bytes: None,

@@ -2,7 +2,7 @@
 //! down.
 
 use crate::model::{Job, Model, S};
-use crate::samples::{bare, monitor, plain_device};
+use crate::samples::{BOOT_US, bare, monitor, plain_device};
 use gpu_session_core::accounting::{Counter, Method, Usage};
 use gpu_session_core::ids::GpuLabel;
 use gpu_session_core::ledger;
@@ -259,4 +259,28 @@ fn time_for_which_the_driver_owed_its_answer_is_not_measured_when_none_can_be_re
     let unobserved = model.state.gpus.values().next().unwrap().unobserved.unwrap().value;
     assert!(unobserved > 10.0, "{unobserved}");
     assert!(measured <= there - unobserved + 1.0, "{measured} of {there}, {unobserved} unobserved");
+}
+
+#[test]
+fn who_was_not_measured_for_a_while_is_not_known_to_have_been_idle() {
+    let mut model = Model::new(&[Job::new(7, 1, 10_000, 0)]);
+    let since = |state: &State| {
+        let session = state.devices.values().flat_map(|d| d.sessions.values()).next().unwrap();
+        session.measured_since_us.map(|us| (us - BOOT_US) / S - 3600)
+    };
+    model.run(&monitor(), (0..=10).map(|n| n * 5));
+    let from_the_start = since(&model.state).unwrap();
+    assert!((0..=10).contains(&from_the_start), "{from_the_start}");
+    model.run(&monitor(), (11..=60).map(|n| n * 5));
+    assert_eq!(since(&model.state), Some(from_the_start), "nothing was missed");
+
+    let mut failed = model.sample(305);
+    failed.driver.as_mut().unwrap().devices[0].activity = Activity::Failed;
+    monitor().step(&mut model.state, &failed);
+    assert_eq!(since(&model.state), None, "nobody knows now");
+    model.run(&monitor(), [310, 315]);
+    assert_eq!(since(&model.state), Some(310));
+    // More than one answer reaches back over.
+    model.run(&monitor(), [315 + 1_200, 315 + 1_205]);
+    assert_eq!(since(&model.state), Some(315 + 1_200));
 }

@@ -19,9 +19,9 @@ pub(super) struct Held {
 pub(super) struct Handle(OwnedFd);
 
 impl Held {
-    /// Holds processes, but leaves others half of the files that may be open.
+    /// Holds processes, but takes no more than a quarter of the files that may be open.
     pub(super) fn new() -> Self {
-        let most = getrlimit(Resource::Nofile).current.unwrap_or(MOST) / 2;
+        let most = getrlimit(Resource::Nofile).current.unwrap_or(MOST) / 4;
         Self { by_pid: HashMap::new(), most: most.min(MOST) as usize }
     }
 

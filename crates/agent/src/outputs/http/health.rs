@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use gpu_session_sources::clock::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A loop that has not come round for so long hangs. It comes round at least every [`Heart::EVERY`], but the state's disk
 /// may be slow.
@@ -17,6 +17,7 @@ const LONGEST_BEAT_US: i64 = 60_000_000;
 pub struct Heart {
     beat_us: Arc<AtomicI64>,
     clock: Clock,
+    born: Instant,
 }
 
 impl Heart {
@@ -25,17 +26,27 @@ impl Heart {
 
     /// A heart that has just beaten.
     pub fn new(clock: Clock) -> Self {
-        Self { beat_us: Arc::new(clock.monotonic_us().into()), clock }
+        let heart = Self { beat_us: Arc::default(), clock, born: Instant::now() };
+        heart.beat();
+        heart
+    }
+
+    /// While the machine sleeps nothing beats, so that is no silence.
+    fn now_us(&self) -> i64 {
+        match self.clock {
+            Clock::Real => i64::try_from(self.born.elapsed().as_micros()).unwrap_or(i64::MAX),
+            Clock::File(..) => self.clock.monotonic_us(),
+        }
     }
 
     /// The loop has come round.
     pub fn beat(&self) {
-        self.beat_us.store(self.clock.monotonic_us(), Relaxed);
+        self.beat_us.store(self.now_us(), Relaxed);
     }
 
     /// Time since the last beat, microseconds.
     fn silence_us(&self) -> i64 {
-        (self.clock.monotonic_us() - self.beat_us.load(Relaxed)).max(0)
+        (self.now_us() - self.beat_us.load(Relaxed)).max(0)
     }
 }
 

@@ -8,7 +8,7 @@ mod negotiate;
 mod published;
 
 pub use health::Heart;
-pub use published::{Published, Reading};
+pub use published::{LedgerIs, Published, Reading};
 
 use axum::Router;
 use axum::response::IntoResponse;

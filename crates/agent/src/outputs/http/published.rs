@@ -34,9 +34,21 @@ pub struct Published {
     labels: Labels,
     reload: Option<(bool, f64)>,
     stale_after_us: i64,
+    ledger: LedgerIs,
     text: Rendered,
     open_metrics: Rendered,
     changes: OnceLock<Changes>,
+}
+
+/// Whether the ledger has what it should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerIs {
+    /// Everything up to now is written to it.
+    Kept,
+    /// None is kept.
+    Off,
+    /// It cannot be written.
+    Failing,
 }
 
 /// Everything but the age, in one format.
@@ -70,7 +82,18 @@ impl Published {
     pub fn new(reading: Reading, labels: Labels, reload: Option<(bool, f64)>, stale_after_us: i64) -> Self {
         let (text, open_metrics) = (Rendered::default(), Rendered::default());
         let changes = OnceLock::new();
-        Self { reading, labels, reload, stale_after_us, text, open_metrics, changes }
+        Self { reading, labels, reload, stale_after_us, ledger: LedgerIs::Kept, text, open_metrics, changes }
+    }
+
+    /// Of a program whose ledger is so; where it is not said, all is well with it.
+    #[must_use]
+    pub fn with_ledger(self, ledger: LedgerIs) -> Self {
+        Self { ledger, ..self }
+    }
+
+    /// How it is with the ledger.
+    pub(super) fn ledger(&self) -> LedgerIs {
+        self.ledger
     }
 
     /// Renders what was asked for more than once of the one before: whoever asks that often is not to wait for it.

@@ -93,13 +93,17 @@ pub fn export(
     moment: Moment,
 ) -> Result<Option<String>, Failed> {
     let mut sender = Sender::open(runtime, target)?;
-    let mut outcome = Ok(None);
+    let (mut said, mut failed, mut given_up) = (None, None, false);
     let mut send = |request: ExportMetricsServiceRequest| {
-        // After a failure the rest is not even tried.
-        if let Ok(said) = &mut outcome {
-            match sender.send(request) {
-                Ok(words) => *said = words.or(said.take()),
-                Err(failed) => outcome = Err(failed),
+        // Where it may be better later, the rest is not even tried; what one request is refused for, another need not be.
+        if given_up {
+            return;
+        }
+        match sender.send(request) {
+            Ok(words) => said = words.or(said.take()),
+            Err(failure) => {
+                given_up = failure.retry != Retry::Never;
+                failed = if given_up { Some(failure) } else { failed.take().or(Some(failure)) };
             }
         }
     };
@@ -113,7 +117,7 @@ pub fn export(
     converter.set_time(moment.now_us);
     published.age_series(moment.monotonic_us, &mut converter);
     converter.finish();
-    outcome
+    failed.map_or(Ok(said), Err)
 }
 
 #[cfg(test)]

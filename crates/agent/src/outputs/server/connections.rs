@@ -70,10 +70,10 @@ pub(super) async fn serve(listener: TcpListener, router: Router, web: Arc<Web>) 
     }
 }
 
-/// The rest of the files is for the sources and the state.
+/// The rest of the files is for the sources, of which the processes that are held take another quarter, and the state.
 fn most() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    files.map_or(MOST, |files| usize::try_from(files / 2).unwrap_or(MOST).clamp(1, MOST))
+    files.map_or(MOST, |files| usize::try_from(files / 4).unwrap_or(MOST).clamp(1, MOST))
 }
 
 /// It has gone before it was accepted.

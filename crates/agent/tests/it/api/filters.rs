@@ -17,9 +17,9 @@ fn each_filter_takes_what_it_says_and_leaves_the_rest() {
     let by_name = format!("session={first}");
     let seconds = 17.0 * 60.0 + crate::node::EPOCH as f64;
     let idle = move |s: &Value| {
-        let active =
-            s["last_active_time"].as_f64().or(s["sm_seconds"].as_f64().and(s["start_time"].as_f64()));
-        active.is_some_and(|active| seconds - active >= 180.0)
+        let measured = s["measured_since_time"].as_f64();
+        measured
+            .is_some_and(|since| seconds - since.max(s["last_active_time"].as_f64().unwrap_or(0.0)) >= 180.0)
     };
     let cases: [(&str, &str, Takes); 31] = [
         ("sessions", &by_name, Box::new(move |s| s["session"] == *first)),

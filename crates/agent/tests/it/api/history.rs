@@ -137,9 +137,10 @@ fn usage_is_that_of_the_report() {
     }
     let same: Vec<Value> = devices.iter().map(|device| serde_json::to_value(device).unwrap()).collect();
     assert_eq!(same, lines);
-    let pages: Vec<_> =
-        client.pages(&period(5, 40).limit(1), Client::user_usage).map(|page| page.unwrap().users).collect();
-    assert_eq!(pages.concat(), users, "by use, the most first");
+    let first = client.user_usage(&period(5, 40).limit(2)).unwrap().users;
+    assert_eq!(first, users[..2], "who used most");
+    let error = client.user_usage(&period(5, 40).cursor("x")).unwrap_err().to_string();
+    assert!(error.contains("come whole"), "{error}");
     let of_gpu_0 = client.device_usage(&period(5, 40).gpu("0")).unwrap().devices;
     assert!(of_gpu_0.len() > 1 && of_gpu_0.iter().all(|device| device.gpu.starts_with("0_")), "{of_gpu_0:?}");
     let alice = client.user_usage(&period(5, 40).user("alice")).unwrap().users;
@@ -171,4 +172,17 @@ fn without_a_ledger_the_past_is_not_there_and_the_remedy_is() {
     assert_eq!(error.kind(), Kind::Refused(404));
     assert!(error.to_string().contains("ledger.enabled"), "{error}");
     assert!(site.client().sessions(&Filter::new()).is_ok());
+}
+
+#[test]
+fn a_ledger_of_before_is_not_the_past_of_now() {
+    let site = demo();
+    assert!(!site.client().session_history(&Filter::new().since("1h")).unwrap().sessions.is_empty());
+    let Site { node, mut serve } = site;
+    assert!(serve.terminate().success());
+    let serve = Serve::start(&node, &["--ledger-enabled", "false"]);
+    serve.sampled(&node);
+    let site = Site { node, serve };
+    let said = site.refused("/sessions?since=1h", 404);
+    assert!(said.contains("ledger.enabled"), "{said}");
 }

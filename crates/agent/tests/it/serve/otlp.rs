@@ -340,3 +340,31 @@ fn a_configuration_read_anew_sends_elsewhere_or_no_more() {
     serve.samples(&mut node, [15, 20, 25, 30]);
     assert_eq!((first.received().len(), second.received().len()), sent);
 }
+
+#[test]
+fn what_one_request_is_refused_for_the_others_are_not() {
+    for protocol in Protocol::ALL {
+        let receiver = Receiver::start(protocol);
+        receiver.reply([Reply::Partly(1, "too old".to_owned())]);
+        // More than one request can take.
+        let process = |n: u32| {
+            format!("  - {{ pid: {n}, name: a, uid: 1000, devices: [{{ gpu: 0, memory: 1MiB }}] }}\n")
+        };
+        let mut node = Node::new(&crate::node::plain(1, &(100..400).map(process).collect::<String>()));
+        node.at(10.0);
+        let serve = sending(&node, protocol, &receiver.url(), &[]);
+        serve.said("refused 1 data points");
+        wait_for("the age, which comes last", || {
+            let names =
+                receiver.received().into_iter().flat_map(|received| received.request.resource_metrics);
+            let names =
+                names.flat_map(|of_resource| of_resource.scope_metrics).flat_map(|scope| scope.metrics);
+            if names.map(|metric| metric.name).any(|name| name == AGE[0]) {
+                Ok(())
+            } else {
+                Err(String::new())
+            }
+        });
+        assert!(receiver.received().len() > 1);
+    }
+}

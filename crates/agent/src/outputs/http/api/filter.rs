@@ -28,9 +28,9 @@ fn is_idle(wanted: Option<For>, idle_seconds: Option<f64>) -> bool {
 impl OfSessions {
     /// Whether it takes the session, `now` in Unix seconds.
     pub(super) fn takes(&self, session: &Session, now: f64) -> bool {
-        // One that was never seen active is idle only if it was watched.
-        let watched_since = session.sm_seconds.map(|_| session.start_time);
-        let idle_since = session.last_active_time.or(watched_since);
+        let idle_since = session
+            .measured_since_time
+            .map(|since| session.last_active_time.map_or(since, |at| at.max(since)));
         is(self.session.as_ref(), Some(&session.session))
             && is_on(self.gpu, label(&session.gpu))
             && is(self.user.as_ref(), session.user.as_deref())

@@ -1,10 +1,11 @@
 //! How things stood, from the ledger. A page keeps the period of the first: one that ends `now` would move on.
 
-use super::page::{self, Most};
+use super::page::{self, Limit};
 use super::problem::Refusal;
 use super::query::{OfAllocations, OfDevices, OfSessions, OfUsers, only_now};
 use super::{Api, filter};
 use crate::ledger::{self, Ledger, Place, Trouble};
+use crate::outputs::http::LedgerIs;
 use crate::report::period::Period;
 use crate::report::{By, Line};
 use axum::Json;
@@ -23,9 +24,6 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Period of the first page, and the place of the last one on this.
 type Cursor<K> = (i64, i64, K);
-
-/// Place of a line of use: the most used first, as [`crate::report::sort`] has them.
-type Rank = (Most, Most, String);
 
 /// Sessions of the period.
 pub(super) async fn sessions(api: &Api, asked: OfSessions, period: Period) -> Result<Response, Refusal> {
@@ -81,28 +79,26 @@ pub(super) async fn devices(api: &Api, asked: OfDevices, period: Period) -> Resu
     only_now("uuid", asked.uuid.as_ref())?;
     only_now("user", asked.user.as_ref())?;
     only_now("free", asked.free.as_ref())?;
-    let (period, after) = resumed(period, asked.cursor.as_ref())?;
+    whole(asked.cursor.as_ref())?;
     let takes = |name: &str| filter::is_on(asked.gpu, filter::label(name));
-    let limit = page::limit(asked.limit);
-    let (lines, next_cursor) = used(api, period, By::Device, after, limit, takes).await?;
+    let lines = used(api, period, By::Device, asked.limit, takes).await?;
     let devices = lines.into_iter().map(|line| DeviceUsage { gpu: name(&line), usage: usage(&line) });
     let (since, until) = (seconds(period.since_us), seconds(period.until_us));
     let (schema_version, devices) = (SCHEMA_VERSION, devices.collect());
-    Ok(Json(DeviceUsages { schema_version, since, until, devices, next_cursor }).into_response())
+    Ok(Json(DeviceUsages { schema_version, since, until, devices }).into_response())
 }
 
 /// What each user used in the period.
 pub(super) async fn users(api: &Api, asked: OfUsers, period: Period) -> Result<Response, Refusal> {
     only_now("gpu", asked.gpu.as_ref())?;
-    let (period, after) = resumed(period, asked.cursor.as_ref())?;
+    whole(asked.cursor.as_ref())?;
     let takes = |name: &str| filter::is(asked.user.as_ref(), Some(name));
-    let limit = page::limit(asked.limit);
-    let (lines, next_cursor) = used(api, period, By::User, after, limit, takes).await?;
+    let lines = used(api, period, By::User, asked.limit, takes).await?;
     let known = |line: &Line| Some(name(line)).filter(|name| !name.is_empty());
     let users = lines.into_iter().map(|line| UserUsage { user: known(&line), usage: usage(&line) });
     let (since, until) = (seconds(period.since_us), seconds(period.until_us));
     let (schema_version, users) = (SCHEMA_VERSION, users.collect());
-    Ok(Json(UserUsages { schema_version, since, until, users, next_cursor }).into_response())
+    Ok(Json(UserUsages { schema_version, since, until, users }).into_response())
 }
 
 /// The period of the first page, and the place of the last one so far.
@@ -136,21 +132,29 @@ fn cut<T>(mut found: Vec<(Place, T)>, period: Period, limit: usize) -> (Vec<T>, 
     (found.into_iter().map(|(_, row)| row).collect(), cursor)
 }
 
-/// A page of what was used.
+/// What was used, whoever used most first.
 async fn used(
     api: &Api,
     period: Period,
     by: By,
-    after: Option<Rank>,
-    limit: usize,
+    limit: Option<Limit>,
     takes: impl Fn(&str) -> bool,
-) -> Result<(Vec<Line>, Option<String>), Refusal> {
+) -> Result<Vec<Line>, Refusal> {
     let Period { since_us, until_us } = period;
     let mut lines = read(api, move |ledger| ledger.usage(since_us, until_us, by)).await?;
     lines.retain(|line| takes(&name(line)));
-    let rank = |line: &Line| (Most(line.sm_hours), Most(line.session_hours), name(line));
-    let (lines, last) = page::page(lines, limit, after.as_ref(), rank);
-    Ok((lines, last.and_then(|last| page::cursor(&(since_us, until_us, last)))))
+    lines.truncate(limit.map_or(usize::MAX, |limit| page::limit(Some(limit))));
+    Ok(lines)
+}
+
+/// Figures of what goes on are written later, so that a place among them would not stay where it is.
+fn whole(cursor: Option<&String>) -> Result<(), Refusal> {
+    match cursor {
+        None => Ok(()),
+        Some(_) => {
+            Err(Refusal::bad("cursor", "sums of the past come whole, without next_cursor: leave it out"))
+        }
+    }
 }
 
 fn name(line: &Line) -> String {
@@ -175,6 +179,19 @@ async fn read<T: Send + 'static>(
     api: &Api,
     question: impl FnOnce(&Ledger) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
+    // What a file of before, or one that cannot be written, has of the past is not all of it.
+    let ledger = api.shared.published.borrow().ledger();
+    match ledger {
+        LedgerIs::Kept => {}
+        LedgerIs::Off => {
+            return Err(Refusal::absent("no ledger is kept; set ledger.enabled: true, or ask Prometheus"));
+        }
+        LedgerIs::Failing => {
+            return Err(Refusal::unavailable(
+                "the ledger cannot be written, so that it does not have all of the past: see this program's log",
+            ));
+        }
+    }
     let turn = Arc::clone(&api.queries).acquire_owned();
     let Ok(Ok(turn)) = tokio::time::timeout(LONGEST, turn).await else {
         return Err(Refusal::unavailable("other queries of the ledger take long; ask again later"));

@@ -3,9 +3,8 @@
 use super::problem::Refusal;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
-use serde::{Serialize, Serializer};
-use std::cmp::Ordering;
 use utoipa::ToSchema;
 
 const DEFAULT: usize = 100;
@@ -70,42 +69,6 @@ pub(super) fn page<T, K: Ord>(
     (items, last.filter(|_| more))
 }
 
-/// A figure in an order that has the most first, and what is not known last.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Most(pub(super) Option<f64>);
-
-impl Ord for Most {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.0.unwrap_or(-1.0).total_cmp(&self.0.unwrap_or(-1.0))
-    }
-}
-
-impl PartialOrd for Most {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Most {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Most {}
-
-impl Serialize for Most {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Most {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::deserialize(deserializer).map(Self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,13 +92,6 @@ mod tests {
         let mut evens = once.clone();
         evens.retain(|n| n % 2 == 0);
         assert_eq!(evens, (0..100).map(|n| n * 2).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn the_most_comes_first_and_the_unknown_last() {
-        let mut figures = [Most(None), Most(Some(0.0)), Most(Some(2.5)), Most(Some(1.0))];
-        figures.sort();
-        assert_eq!(figures.map(|figure| figure.0), [Some(2.5), Some(1.0), Some(0.0), None]);
     }
 
     #[test]

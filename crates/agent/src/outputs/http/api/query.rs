@@ -151,10 +151,10 @@ pub(super) struct OfDevices {
     /// Of the past, before then; written as `since`, which has to be before it.
     #[param(inline, value_type = At, required = false)]
     pub(super) until: Option<At>,
-    /// At most so many, 100 where it is not said.
+    /// At most so many; where it is not said 100, and all sums of the past.
     #[param(inline, value_type = Limit, required = false)]
     pub(super) limit: Option<Limit>,
-    /// Those after the ones before: `next_cursor` of the answer that had them.
+    /// Those after the ones before: `next_cursor` of the answer that had them; only now.
     #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
     pub(super) cursor: Option<String>,
 }
@@ -176,10 +176,10 @@ pub(super) struct OfUsers {
     /// Of the past, before then; written as `since`, which has to be before it.
     #[param(inline, value_type = At, required = false)]
     pub(super) until: Option<At>,
-    /// At most so many, 100 where it is not said.
+    /// At most so many; where it is not said 100, and all sums of the past.
     #[param(inline, value_type = Limit, required = false)]
     pub(super) limit: Option<Limit>,
-    /// Those after the ones before: `next_cursor` of the answer that had them.
+    /// Those after the ones before: `next_cursor` of the answer that had them; only now.
     #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]+$")]
     pub(super) cursor: Option<String>,
 }

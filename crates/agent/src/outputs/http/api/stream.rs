@@ -60,12 +60,14 @@ async fn follow(
 ) {
     loop {
         let now = Arc::clone(&published.borrow_and_update());
-        if let Some(news) = now.changes().and_then(|changes| follower.news(changes))
+        let news = now.changes().and_then(|changes| follower.news(changes));
+        // Not for as long as the reader takes.
+        drop(now);
+        if let Some(news) = news
             && reader.send(news).await.is_err()
         {
             return;
         }
-        drop(now);
         let changed = tokio::select! {
             changed = timeout(KEEP_ALIVE, published.changed()) => changed,
             () = reader.closed() => return,
