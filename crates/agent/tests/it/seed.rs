@@ -96,6 +96,7 @@ fn json_has_the_documented_fields_and_null_for_the_unknown() {
         "sm_seconds",
         "memory_byte_seconds",
         "last_active_time",
+        "measured_since_time",
         "allocated",
     ];
     documented.sort_unstable();
