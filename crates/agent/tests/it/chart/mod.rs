@@ -1,15 +1,17 @@
 //! The Helm chart, rendered by the real helm.
 
 mod arguments;
+mod confined;
 mod described;
 mod golden;
 mod manifests;
+mod nodes;
 mod refusals;
 mod security;
 
 use crate::node::workspace;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The chart's folder.
@@ -24,11 +26,16 @@ fn tool(name: &str) -> Command {
     Command::new(path)
 }
 
+/// Helm without a cluster.
 fn helm(command: &[&str]) -> Output {
-    let folder = tempfile::tempdir().unwrap();
+    helm_with(Path::new("/nonexistent"), command)
+}
+
+/// Helm with this kubeconfig, and nobody's configuration.
+fn helm_with(kubeconfig: &Path, command: &[&str]) -> Output {
+    let home = tempfile::tempdir().unwrap();
     let mut helm = tool("helm");
-    // Nobody's configuration, and no cluster.
-    helm.env_clear().env("HOME", folder.path()).env("KUBECONFIG", folder.path().join("none"));
+    helm.env_clear().env("HOME", home.path()).env("KUBECONFIG", kubeconfig);
     helm.args(command).output().unwrap()
 }
 
