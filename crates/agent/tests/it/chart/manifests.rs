@@ -1,0 +1,127 @@
+//! What the manifests are for Kubernetes, and what they promise beyond its schemas.
+
+use super::{all_values, list, manifests, of_kind, pods, rendered, template, tool};
+use crate::node::workspace;
+use serde_json::{Value, json};
+
+/// The first and the last Kubernetes that the chart is for.
+const VERSIONS: [&str; 2] = ["1.25", "1.37"];
+
+#[test]
+fn every_manifest_is_valid_for_every_kubernetes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = tool("python");
+    command.arg(workspace().join("tests/chart/validate.py")).args(VERSIONS);
+    let mut count = 0;
+    for (name, _) in all_values() {
+        let (text, file) = (rendered(&name), folder.path().join(&name));
+        count += manifests(&text).iter().filter(|m| m["kind"] != "PodMonitor").count();
+        std::fs::write(&file, text).unwrap();
+        command.arg(file);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.starts_with(&format!("{count} manifests, 1.25 ")), "{count}: {said}");
+    assert_eq!(said.split_whitespace().filter(|word| word.starts_with("1.")).count(), 13, "{said}");
+}
+
+#[test]
+fn a_manifest_that_is_wrong_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wrong.yaml");
+    std::fs::write(&file, rendered("daemonset").replace("hostPID: true", "hostPid: true")).unwrap();
+    let mut command = tool("python");
+    let output = command.arg(workspace().join("tests/chart/validate.py")).args(VERSIONS).arg(file).output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(said.contains("hostPid"), "{said}");
+}
+
+#[test]
+fn the_names_are_those_that_the_first_document_has() {
+    let text = rendered("seed");
+    let [cron] = &of_kind(&text, "CronJob")[..] else { panic!("{text}") };
+    let [job] = &of_kind(&text, "Job")[..] else { panic!("{text}") };
+    assert_eq!(cron["metadata"]["name"], "gpu-session-metrics-collector");
+    // kubectl logs -l job-name=gpu-session-metrics-collector
+    assert_eq!(job["metadata"]["name"], "gpu-session-metrics-collector");
+    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "post-install,post-upgrade");
+    assert_eq!(cron["spec"]["schedule"], "*/1 * * * *");
+    assert_eq!(cron["spec"]["concurrencyPolicy"], "Forbid");
+    for (name, pod) in pods(&text) {
+        assert_eq!(pod["nodeSelector"]["nvidia.com/gpu.present"], "true", "{name}");
+        for container in super::containers(&pod) {
+            let args = list(container, "args");
+            assert!(args.contains(&json!("--device=0,1,2,3")) && args.contains(&json!("--gpu-count=4")));
+        }
+    }
+}
+
+#[test]
+fn pods_of_a_run_stand_on_as_many_nodes() {
+    let text = template(&["--set", "collection.completions=5"]).unwrap();
+    for (kind, path) in [("CronJob", "/spec/jobTemplate/spec"), ("Job", "/spec")] {
+        let manifest = of_kind(&text, kind).remove(0);
+        let job = manifest.pointer(path).unwrap();
+        assert_eq!((&job["completions"], &job["parallelism"]), (&json!(5), &json!(5)));
+        // One node that fails ends nothing on the other four.
+        assert!(job["backoffLimit"].as_i64().unwrap() >= 5, "{job}");
+        let rule = &job.pointer("/template/spec/affinity/podAntiAffinity").unwrap();
+        let [term] = list(rule, "requiredDuringSchedulingIgnoredDuringExecution") else { panic!("{rule}") };
+        assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
+        let wanted = term["labelSelector"]["matchLabels"].as_object().unwrap();
+        let labels = job.pointer("/template/metadata/labels").unwrap();
+        assert!(!wanted.is_empty() && wanted.iter().all(|(key, value)| labels[key] == *value), "{labels}");
+    }
+}
+
+#[test]
+fn numbers_are_scraped_once() {
+    for (name, _) in all_values() {
+        for (maker, pod) in pods(&rendered(&name)) {
+            let text = pod.to_string();
+            let served = text.contains("--listen=0.0.0.0:");
+            assert_ne!(served, text.contains("--textfile="), "{name} {maker}");
+            assert_eq!(served, maker.starts_with("DaemonSet/"), "{name} {maker}");
+        }
+    }
+    let found = |name: &str, kind: &str| of_kind(&rendered(name), kind).len();
+    assert_eq!((found("daemonset", "PodMonitor"), found("daemonset-secured", "PodMonitor")), (0, 1));
+    assert!(!rendered("daemonset-secured").contains("prometheus.io/scrape"));
+    let monitor = of_kind(&rendered("daemonset-secured"), "PodMonitor").remove(0);
+    assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["honorLabels"], true);
+}
+
+/// Rules of the ClusterRole, if there is one.
+fn rights(text: &str) -> Value {
+    let mut roles = of_kind(text, "ClusterRole");
+    assert!(roles.len() < 2);
+    roles.pop().map_or(Value::Null, |role| role["rules"].clone())
+}
+
+#[test]
+fn the_rights_on_the_api_are_those_that_are_documented() {
+    let documented = std::fs::read_to_string(workspace().join("docs/attribution.md")).unwrap();
+    let yaml = documented.split("```yaml\n").find(|part| part.contains("kind: ClusterRole")).unwrap();
+    let role: Value = serde_saphyr::from_str(yaml.split("```").next().unwrap()).unwrap();
+    assert_eq!(rights(&rendered("defaults")), role["rules"]);
+    assert_eq!(rights(&rendered("daemonset-secured")), role["rules"]);
+    assert_eq!(rights(&rendered("daemonset-rules"))[0]["resources"], json!(["pods", "namespaces"]));
+    assert_eq!(rights(&rendered("no-api")), Value::Null);
+    let bound = |name: &str| -> Vec<String> {
+        let bindings = of_kind(&rendered(name), "ClusterRoleBinding");
+        bindings.iter().map(|binding| binding["roleRef"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(bound("daemonset"), ["gpu-session-monitoring"]);
+    assert_eq!(bound("daemonset-secured"), ["gpu-session-monitoring", "system:auth-delegator"]);
+    assert!(bound("no-api").is_empty());
+}
+
+#[test]
+fn without_the_api_no_token_is_given() {
+    for (name, wanted) in [("no-api", false), ("daemonset", true)] {
+        for (maker, pod) in pods(&rendered(name)) {
+            assert_eq!(pod["automountServiceAccountToken"], wanted, "{name} {maker}");
+        }
+    }
+}
