@@ -1,11 +1,18 @@
 //! The textfile's folder.
 
+use super::exporters::Served;
 use super::{Finding, Scene};
 use crate::outputs::textfile;
+use crate::settings::DEFAULT_TEXTFILE;
+use std::path::Path;
 
 pub(super) fn folder(scene: &Scene<'_>) -> Vec<Finding> {
     let path = &scene.settings.textfile;
     if let Err(e) = textfile::check_folder(path) {
+        let is_named = path != Path::new(DEFAULT_TEXTFILE);
+        if !is_named && matches!(scene.serve, Some((_, Served::Ours { .. }))) {
+            return vec![Finding::skipped("no textfile is named, and serve shows the metrics")];
+        }
         return vec![Finding::said(&e.to_string())];
     }
     let folder = textfile::folder(path);

@@ -42,7 +42,7 @@ const OVERVIEW: [Right; 2] =
     [Right { verb: "list", resource: "nodes" }, Right { verb: "list", resource: "pods" }];
 
 /// What was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
     /// Rights that are needed and not there.
     pub missing: Vec<Right>,
@@ -62,12 +62,6 @@ pub enum Coverage {
         /// With a pod of ours that is running or has done its work.
         covered: BTreeSet<String>,
     },
-}
-
-impl Default for Coverage {
-    fn default() -> Self {
-        Self::Hidden(Vec::new())
-    }
 }
 
 /// Asks for these rights, and for the nodes where that is allowed. On a thread of its own: a plugin that makes

@@ -99,6 +99,14 @@ fn what_does_not_answer_fails() {
 }
 
 #[test]
+fn a_container_runtime_that_answers_is_well() {
+    use crate::containers::Containerd;
+    let _runtime = Containerd::shared();
+    let socket = Containerd::socket();
+    examine(&seed(), &["--cri-socket", socket.to_str().unwrap()]).assert("CRI", "ok", &[]);
+}
+
+#[test]
 fn another_name_for_the_node_is_suspected() {
     let report = examine(&cluster(), &["--kubernetes-node", "gpu-seven"]);
     report.assert("Kubernetes API", "warning", &["gpu-seven", "kubectl get nodes"]);

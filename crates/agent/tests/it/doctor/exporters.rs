@@ -1,8 +1,8 @@
 //! Who shows metrics on the node: real node_exporter, our own `serve`, and the DCGM exporter.
 
-use super::{examine, idle, seed, server};
+use super::{Report, examine, idle, seed, server};
 use crate::chain::{await_answer, free_port, start};
-use crate::node::Node;
+use crate::node::{Node, Run};
 use crate::serve::Serve;
 use std::path::Path;
 
@@ -92,6 +92,18 @@ fn a_node_exporter_that_was_named_must_be_one() {
 }
 
 #[test]
+fn a_textfile_that_nobody_names_is_not_missed_where_serve_runs() {
+    let node = idle("");
+    let url = server("200 OK", "gpu_session_collector_build_info 1\n");
+    let address = url.strip_prefix("http://").unwrap().strip_suffix("/metrics").unwrap();
+    let mut command = node.command(&["doctor", "--json", "--listen", address]);
+    command.env_remove("GPU_SESSION_MONITOR_TEXTFILE");
+    let report = Report::of(&Run::of(command.output().unwrap()));
+    assert!(!Path::new("/var/lib/node_exporter/textfile_collector").exists(), "the default, of this machine");
+    report.assert("textfile folder", "skipped", &["serve shows the metrics"]);
+}
+
+#[test]
 fn a_textfile_folder_must_be_there() {
     let report = examine(&seed(), &["--textfile", "/nonexistent/x.prom"]);
     report.assert("textfile folder", "failed", &["mkdir -p /nonexistent"]);
@@ -144,6 +156,7 @@ fn a_serve_that_measures_no_more_fails_and_others_are_no_matter() {
         "warning",
         &["nothing so far"],
     );
+    asked(&server("", "")).assert("serve", "skipped", &["cannot be read"]);
     asked(&server("401 Unauthorized", "")).assert("serve", "skipped", &["401"]);
     asked(&server("200 OK", "up 1\n")).assert("serve", "skipped", &["another program"]);
 }

@@ -1,7 +1,7 @@
 //! The table, the JSON and the page that lists the checks.
 
 use super::{Report, examine, idle, seed};
-use crate::node::workspace;
+use crate::node::{Run, workspace};
 use gpu_session_monitor::doctor;
 
 #[test]
@@ -20,6 +20,30 @@ fn the_table_says_what_the_json_says_one_line_each() {
     }
     assert!(!run.stdout.contains('\x1b'), "no colours in a pipe");
     assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn on_a_terminal_it_is_as_wide_as_that_and_in_colour() {
+    let node = seed();
+    let inner = node.command(&["doctor"]);
+    let on_terminal = |no_colour: bool| {
+        let mut command = std::process::Command::new("script");
+        let line = format!("stty cols 72; '{}' doctor", inner.get_program().to_str().unwrap());
+        command.args(["-qec", &line, "/dev/null"]).env_clear();
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
+        command.envs(no_colour.then_some(("NO_COLOR", "1")));
+        Run::of(command.output().unwrap()).stdout
+    };
+    let coloured = on_terminal(false);
+    assert!(coloured.contains("\x1b[38;5;10m ok "), "{coloured:?}");
+    let plain = on_terminal(true);
+    assert!(!plain.contains("\x1b[38;5;"), "{plain:?}");
+    let bold = |line: &str| line.replace("\x1b[1m", "").replace("\x1b[0m", "");
+    for line in plain.lines().map(bold) {
+        assert!(line.trim_end().chars().count() <= 72, "{line:?}");
+    }
+    // The words of a long remedy go on in their column.
+    assert!(plain.lines().any(|line| line.starts_with(&" ".repeat(20)) && line.len() > 40), "{plain}");
 }
 
 #[test]
