@@ -57,7 +57,7 @@ pub(crate) struct Setting {
 
 /// The options that all measuring commands share.
 fn common_options() -> Vec<Setting> {
-    options_of("doctor")
+    options_of("ps")
 }
 
 /// Those that `serve` has beyond them.

@@ -47,9 +47,11 @@ pub enum Command {
   gpu-session-monitor ps --json | jq '.sessions[] | {user, gpu, memory_used_bytes}'")]
     Ps(PsArgs),
     /// Check everything that is needed, and say what to do about what is missing.
-    #[command(after_help = "Example:
-  gpu-session-monitor doctor --textfile /var/lib/node_exporter/textfile_collector/gpu_sessions.prom")]
-    Doctor(CommonArgs),
+    #[command(after_help = "Examples:
+  gpu-session-monitor doctor
+  gpu-session-monitor doctor --json | jq '.checks[] | select(.status == \"failed\")'
+  gpu-session-monitor doctor --prometheus http://127.0.0.1:9090")]
+    Doctor(DoctorArgs),
     /// Keep what the sources say in a file, to be run again anywhere.
     #[command(after_help = "Example:
   gpu-session-monitor record --output capture.json --samples 5 --interval 2s")]
@@ -245,6 +247,31 @@ pub struct PsArgs {
     /// JSON instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `doctor`
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Where a `serve` on this node listens; `off` asks none [default: 127.0.0.1:9836]
+    #[arg(long, value_name = "ADDRESS", env = "GPU_SESSION_MONITOR_LISTEN")]
+    pub listen: Option<String>,
+    /// node_exporter's metrics, to see that it shows our textfile; `off` does not ask [default:
+    /// http://127.0.0.1:9100/metrics, where something answers]
+    #[arg(long, value_name = "URL", env = "GPU_SESSION_MONITOR_NODE_EXPORTER")]
+    pub node_exporter: Option<String>,
+    /// Ask this Prometheus, or what speaks its API, which nodes' series arrive: http://prometheus:9090. A user and
+    /// password in it (percent-encoded) are better given by the environment
+    #[arg(long, value_name = "URL", env = "GPU_SESSION_MONITOR_PROMETHEUS", hide_env_values = true)]
+    pub prometheus: Option<String>,
+    /// A file with the bearer token for it
+    #[arg(long, value_name = "FILE", requires = "prometheus")]
+    pub prometheus_token_file: Option<PathBuf>,
 }
 
 /// `record`

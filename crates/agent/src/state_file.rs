@@ -77,6 +77,19 @@ impl StateFolder {
     }
 }
 
+/// Whether a run could use the folder, which may be another run's now.
+pub fn check(folder: &Path) -> anyhow::Result<()> {
+    check_owner(folder)?;
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).with_context(
+        || {
+            format!(
+                "state folder {0}: it cannot be written; run as its owner, or chown {0}",
+                folder.display()
+            )
+        },
+    )
+}
+
 /// The state, for a command that only reads; none where there is none that can be read.
 pub fn peek(folder: &Path) -> Option<State> {
     read(&folder.join("state.json")).ok().flatten()

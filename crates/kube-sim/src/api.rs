@@ -18,6 +18,8 @@ use crate::background::Background;
 use crate::cluster::Cluster;
 use crate::lock;
 use access::Access;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fault::Faults;
@@ -164,6 +166,11 @@ impl ApiServer {
     pub fn fault(&self) -> Fault {
         self.shared.faults.now()
     }
+}
+
+/// The token that a request carries.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 /// A socket that is bound to a port of 127.0.0.1, beside the one that keeps the port.

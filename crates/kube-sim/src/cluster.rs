@@ -26,6 +26,8 @@ pub enum Kind {
     Pods,
     /// Namespaces.
     Namespaces,
+    /// Nodes.
+    Nodes,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
         match self {
             Self::Pods => "Pod",
             Self::Namespaces => "Namespace",
+            Self::Nodes => "Node",
         }
     }
 
@@ -42,6 +45,7 @@ impl Kind {
         match self {
             Self::Pods => "pods",
             Self::Namespaces => "namespaces",
+            Self::Nodes => "nodes",
         }
     }
 
@@ -59,6 +63,7 @@ impl Kind {
                 "status.podIP",
             ],
             Self::Namespaces => &["metadata.name", "status.phase"],
+            Self::Nodes => &["metadata.name", "spec.unschedulable"],
         }
     }
 }
@@ -215,6 +220,13 @@ impl Cluster {
         removed
     }
 
+    /// Adds or replaces a node, as the API server tells of it; the kubelets know nothing of this.
+    pub fn put_node<'a>(&self, name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let object = render_node(name, labels);
+        lock(&self.state).store.put(Key::node(name), object);
+        self.wake();
+    }
+
     /// The newest resource version.
     pub fn version(&self) -> u64 {
         lock(&self.state).store.version
@@ -350,4 +362,21 @@ fn render_namespace<'a>(
         object["metadata"]["annotations"] = json!(annotations);
     }
     object
+}
+
+fn render_node<'a>(name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
+    let mut labels: BTreeMap<&str, &str> = labels.into_iter().collect();
+    labels.insert("kubernetes.io/hostname", name);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "uid": crate::uuid_of(name),
+            "creationTimestamp": "2026-01-05T08:00:00Z",
+            "labels": labels,
+        },
+        "spec": {},
+        "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
+    })
 }

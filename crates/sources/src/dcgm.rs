@@ -1,7 +1,6 @@
 //! The DCGM exporter: what NVML has no figure for, from an exporter that runs on the node anyway.
 
-mod text;
-
+use crate::exposition::{self, Series};
 use crate::{Source, source_error};
 use gpu_session_core::ids::GpuLabel;
 use gpu_session_core::sample::{
@@ -218,7 +217,7 @@ const RUNS: &str = "see that the exporter runs there, or name where it does with
 /// Reads what is wanted out of an answer.
 fn take(body: &[u8], now_ms: i64, wanted: &mut BTreeMap<Key, Figures>) -> Result<(), String> {
     let mut exporter = false;
-    for series in text::series(body).map_err(|e| e.to_string())? {
+    for series in exposition::series(body).map_err(|e| e.to_string())? {
         let series = series.map_err(|e| e.to_string())?;
         exporter |= series.name.starts_with(PREFIX);
         if !matches!(series.name, ENGINE_ACTIVE | GPU_UTIL | FB_USED)
@@ -238,7 +237,7 @@ fn take(body: &[u8], now_ms: i64, wanted: &mut BTreeMap<Key, Figures>) -> Result
 }
 
 /// What a series is of; `None` where it does not say, or says two things.
-fn key(series: &text::Series<'_>) -> Option<Key> {
+fn key(series: &Series<'_>) -> Option<Key> {
     let uuid = series.label("UUID").ok()??.to_ascii_lowercase();
     match series.label("GPU_I_ID").ok()? {
         Some(id) if id.bytes().all(|b| b.is_ascii_digit()) => Some((uuid, Some(id.parse().ok()?))),

@@ -5,6 +5,7 @@ pub mod capture;
 pub mod clock;
 pub mod cri;
 pub mod dcgm;
+pub mod exposition;
 pub mod kubelet;
 pub mod kubernetes;
 pub mod nvml;

@@ -54,7 +54,8 @@ pub fn foreign_warning(other: &Path) -> String {
     )
 }
 
-fn folder(textfile: &Path) -> &Path {
+/// The folder of the textfile.
+pub fn folder(textfile: &Path) -> &Path {
     textfile.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

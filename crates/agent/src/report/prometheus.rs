@@ -7,8 +7,8 @@
 //! value and the end of the period, or, where the series ended before, for half an interval after its last value; so
 //! for each counter that is how far it can be off. The last value minus the first would know no resets.
 
-mod answer;
-mod client;
+pub(crate) mod answer;
+pub(crate) mod client;
 
 use super::period::Period;
 use super::{By, Line, Sums};

@@ -92,7 +92,8 @@ impl ServeSettings {
     }
 }
 
-fn listen(written: Option<&str>) -> Result<Option<SocketAddr>, Failure> {
+/// The address that is written; the default where none is, and `None` for `off`.
+pub(crate) fn listen(written: Option<&str>) -> Result<Option<SocketAddr>, Failure> {
     match written {
         None => Ok(Some(DEFAULT_LISTEN)),
         Some("off") => Ok(None),

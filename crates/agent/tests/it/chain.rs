@@ -76,6 +76,11 @@ impl Prometheus {
         Self { _server: start("prometheus", &args, &log), port, log }
     }
 
+    /// Base of its API.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// The series of an instant query, as labels and value.
     pub(crate) fn query(&self, query: &str) -> Vec<(serde_json::Value, String)> {
         let path = format!("/api/v1/query?query={query}");

@@ -15,6 +15,7 @@ mod containers;
 mod dcgm;
 mod demo;
 mod devices;
+mod doctor;
 mod faults;
 mod gpu_check;
 mod hostile;

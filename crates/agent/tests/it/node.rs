@@ -100,6 +100,10 @@ impl Node {
         command.envs(set).env("NVML_SIM_EPOCH", EPOCH.to_string());
         // Not that of the machine that the tests run on.
         command.env("GPU_SESSION_MONITOR_KUBELET_SOCKET", "off");
+        if args.first() == Some(&"doctor") {
+            // Nor what else may answer on it.
+            command.env("GPU_SESSION_MONITOR_LISTEN", "off").env("GPU_SESSION_MONITOR_NODE_EXPORTER", "off");
+        }
         if let Some(kubernetes) = &self.kubernetes {
             kubernetes.name_to(self, &mut command);
         }

@@ -91,7 +91,12 @@ impl Account {
             && DISCOVERY.iter().any(|path| {
                 request.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             });
-        discovers || self.rules.as_ref().is_none_or(|rules| rules.iter().any(|rule| rule.allows(request)))
+        // The ClusterRole system:basic-user, which everybody has whose token is valid.
+        let asks_of_itself = request.verb == "create"
+            && (&*request.group, &*request.resource) == ("authorization.k8s.io", "selfsubjectaccessreviews");
+        discovers
+            || asks_of_itself
+            || self.rules.as_ref().is_none_or(|rules| rules.iter().any(|rule| rule.allows(request)))
     }
 }
 
@@ -138,6 +143,12 @@ impl Access {
     /// Whose a token is.
     pub(super) fn user_of(&self, token: &str) -> Option<&str> {
         self.accounts.get(token).map(|account| account.user.as_str())
+    }
+
+    /// Whether whoever has this token may do this.
+    pub(super) fn bearer_may(&self, bearer: Option<&str>, request: &Request) -> bool {
+        let account = bearer.and_then(|token| self.accounts.get(token));
+        !self.closed || account.is_some_and(|account| account.may(request))
     }
 
     /// Whether somebody, whatever his token, may do this.

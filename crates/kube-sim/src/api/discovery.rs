@@ -40,6 +40,8 @@ pub(super) fn resources() -> Value {
         "resources": [
             { "name": "namespaces", "singularName": "namespace", "namespaced": false, "kind": "Namespace",
               "verbs": verbs, "shortNames": ["ns"] },
+            { "name": "nodes", "singularName": "node", "namespaced": false, "kind": "Node", "verbs": verbs,
+              "shortNames": ["no"] },
             { "name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "verbs": verbs,
               "shortNames": ["po"], "categories": ["all"] },
         ],

@@ -37,6 +37,7 @@ pub(super) fn get(cluster: &Cluster, kind: Kind, request: &Request) -> Result<Re
     let key = match kind {
         Kind::Pods => Key::pod(&request.namespace, &request.name),
         Kind::Namespaces => Key::namespace(&request.name),
+        Kind::Nodes => Key::node(&request.name),
     };
     let found = cluster.with_store(|store| store.get(&key).cloned());
     let found = found.ok_or_else(|| Status::not_found(kind.resource(), &request.name))?;

@@ -6,9 +6,12 @@ use crate::lock;
 use crate::request::{Request, Token};
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+
+const ONE_OF_TWO: &str =
+    "spec: Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified";
 
 /// A TokenReview is created: answered, and not kept.
 pub(super) async fn token(State(shared): State<Shared>, body: Bytes) -> Response {
@@ -39,14 +42,7 @@ pub(super) async fn subject_access(State(shared): State<Shared>, body: Bytes) ->
     };
     let spec = &review["spec"];
     let kind = "SubjectAccessReview.authorization.k8s.io";
-    let request = match (&spec["nonResourceAttributes"], &spec["resourceAttributes"]) {
-        (path, Value::Null) if path.is_object() => of_path(path),
-        (Value::Null, resource) if resource.is_object() => of_resource(resource),
-        _ => {
-            let why = "spec: Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            return invalid(kind, why).into_response();
-        }
-    };
+    let Some(request) = asked(spec) else { return invalid(kind, ONE_OF_TWO).into_response() };
     let user = spec["user"].as_str().unwrap_or_default();
     if user.is_empty() && spec["groups"].as_array().is_none_or(Vec::is_empty) {
         return invalid(
@@ -57,6 +53,28 @@ pub(super) async fn subject_access(State(shared): State<Shared>, body: Bytes) ->
     }
     let allowed = lock(&shared.access).may(user, &request);
     created(review, json!({ "allowed": allowed }))
+}
+
+/// A SelfSubjectAccessReview is created: answered, and not kept.
+pub(super) async fn own_access(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let review = match parsed(&body, "SelfSubjectAccessReview", "authorization.k8s.io/v1") {
+        Ok(review) => review,
+        Err(status) => return status.into_response(),
+    };
+    let Some(request) = asked(&review["spec"]) else {
+        return invalid("SelfSubjectAccessReview.authorization.k8s.io", ONE_OF_TWO).into_response();
+    };
+    let allowed = lock(&shared.access).bearer_may(super::bearer(&headers), &request);
+    created(review, json!({ "allowed": allowed }))
+}
+
+/// What is asked about; `None` where it is nothing, or two things.
+fn asked(spec: &Value) -> Option<Request> {
+    match (&spec["nonResourceAttributes"], &spec["resourceAttributes"]) {
+        (path, Value::Null) if path.is_object() => Some(of_path(path)),
+        (Value::Null, resource) if resource.is_object() => Some(of_resource(resource)),
+        _ => None,
+    }
 }
 
 fn parsed(body: &Bytes, kind: &str, version: &str) -> Result<Value, Status> {

@@ -29,8 +29,11 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/api/v1/namespaces/{namespace}/pods/{name}", object(Kind::Pods))
         .route("/api/v1/namespaces", collection(Kind::Namespaces))
         .route("/api/v1/namespaces/{namespace}", object(Kind::Namespaces))
+        .route("/api/v1/nodes", collection(Kind::Nodes))
+        .route("/api/v1/nodes/{name}", object(Kind::Nodes))
         .route("/apis/authentication.k8s.io/v1/tokenreviews", post(review::token))
         .route("/apis/authorization.k8s.io/v1/subjectaccessreviews", post(review::subject_access))
+        .route("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", post(review::own_access))
         .fallback(async || Status::no_such_path())
         .method_not_allowed_fallback(async || {
             let message = "the server does not allow this method on the requested resource";
@@ -87,7 +90,7 @@ async fn gate(State(shared): State<Shared>, mut http: axum::extract::Request, ne
 /// The request in Kubernetes' words, and its bearer token.
 fn read(http: &axum::extract::Request) -> (Request, Option<String>) {
     let header = |name| http.headers().get(name).and_then(|value| value.to_str().ok());
-    let bearer = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let bearer = super::bearer(http.headers());
     let mut request = Request::parse(http.method().as_str(), http.uri());
     header(header::USER_AGENT).unwrap_or_default().clone_into(&mut request.user_agent);
     header(header::ACCEPT).unwrap_or_default().clone_into(&mut request.accept);

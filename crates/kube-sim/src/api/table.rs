@@ -31,7 +31,7 @@ fn columns(kind: Kind) -> Vec<Value> {
         Kind::Pods => {
             &[("Name", 0), ("Ready", 0), ("Status", 0), ("Restarts", 0), ("Age", 0), ("IP", 1), ("Node", 1)]
         }
-        Kind::Namespaces => &[("Name", 0), ("Status", 0), ("Age", 0)],
+        Kind::Namespaces | Kind::Nodes => &[("Name", 0), ("Status", 0), ("Age", 0)],
     };
     let column = |&(name, priority): &(&str, u8)| {
         let format = if name == "Name" { "name" } else { "" };
@@ -49,7 +49,7 @@ fn row(kind: Kind, object: &Value, now: SystemTime) -> Value {
             let (ip, node) = (&object["status"]["podIP"], &object["spec"]["nodeName"]);
             json!([name, format!("{ready}/{all}"), status, "0", age, or_none(ip), or_none(node)])
         }
-        Kind::Namespaces => json!([name, status, age]),
+        Kind::Namespaces | Kind::Nodes => json!([name, status, age]),
     };
     let object =
         json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata });

@@ -22,6 +22,10 @@ impl Key {
         Self { kind: Kind::Pods, namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
+    pub(crate) fn node(name: &str) -> Self {
+        Self { kind: Kind::Nodes, namespace: String::new(), name: name.to_owned() }
+    }
+
     pub(crate) fn namespace(name: &str) -> Self {
         Self { kind: Kind::Namespaces, namespace: String::new(), name: name.to_owned() }
     }

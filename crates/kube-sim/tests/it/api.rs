@@ -171,7 +171,7 @@ async fn discovery_says_what_there_is() {
     assert_eq!(client.apiserver_version().await.unwrap().major, "1");
     let resources = client.list_core_api_resources("v1").await.unwrap();
     let names: Vec<_> = resources.resources.iter().map(|one| (one.name.as_str(), one.namespaced)).collect();
-    assert_eq!(names, [("namespaces", false), ("pods", true)]);
+    assert_eq!(names, [("namespaces", false), ("nodes", false), ("pods", true)]);
     assert!(client.list_api_groups().await.unwrap().groups.is_empty());
 }
 

@@ -3,7 +3,8 @@
 use super::{client, client_with, cluster};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::authorization::v1::{
-    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+    NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+    SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -101,4 +102,42 @@ async fn who_asks_for_reviews_needs_the_right_to() {
     assert_eq!((code(token(&bob, "bobs").await), code(may(&bob, path(BOB, "/x")).await)), (403, 403));
     let delegator = client_with(&server, "delegators").await;
     assert!(token(&delegator, "bobs").await.is_ok() && may(&delegator, path(BOB, "/x")).await.is_ok());
+}
+
+#[tokio::test]
+async fn anybody_with_a_token_may_ask_what_he_may_do() {
+    let (_cluster, server) = cluster();
+    server.accept_token_with("bobs", BOB, [Rule::new(&["list"], &["pods"])]);
+    let bob = client_with(&server, "bobs").await;
+    let ask = async |client: &Client, attributes: Option<ResourceAttributes>| {
+        let spec = SelfSubjectAccessReviewSpec { resource_attributes: attributes, ..Default::default() };
+        let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+        let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
+        answer.map(|review: SelfSubjectAccessReview| review.status.unwrap().allowed)
+    };
+    let pods = |verb: &str| {
+        let (verb, resource) = (Some(verb.to_owned()), Some("pods".to_owned()));
+        Some(ResourceAttributes { verb, resource, ..ResourceAttributes::default() })
+    };
+    assert_eq!(ask(&bob, pods("list")).await.ok(), Some(true));
+    assert_eq!(ask(&bob, pods("watch")).await.ok(), Some(false));
+    assert_eq!(code(ask(&bob, None).await), 422);
+    let nobody = client_with(&server, "unknown").await;
+    assert_eq!(code(ask(&nobody, pods("list")).await), 401);
+}
+
+#[tokio::test]
+async fn nodes_are_listed_by_their_labels() {
+    use k8s_openapi::api::core::v1::Node;
+    let (cluster, server) = cluster();
+    cluster.put_node("gpu-1", [("nvidia.com/gpu.present", "true")]);
+    cluster.put_node("cpu-1", []);
+    let api = Api::<Node>::all(client(&server).await);
+    let names = async |labels: &str| -> Vec<String> {
+        let params = kube::api::ListParams::default().labels(labels);
+        api.list(&params).await.unwrap().items.into_iter().filter_map(|node| node.metadata.name).collect()
+    };
+    assert_eq!(names("nvidia.com/gpu.present=true").await, ["gpu-1"]);
+    assert_eq!(names("kubernetes.io/hostname").await, ["cpu-1", "gpu-1"]);
+    assert_eq!(api.get("cpu-1").await.unwrap().metadata.name.as_deref(), Some("cpu-1"));
 }

@@ -1,7 +1,7 @@
 //! The Kubernetes API: names, labels and annotations of this node's pods, and of namespaces where rules read them.
 //!
-//! Only `list` and `watch` are used, on pods of this node and, where a rule needs them, on namespaces; by `access` alone
-//! reviews of tokens are created.
+//! Only `list` and `watch` are used, on pods of this node and, where a rule needs them, on namespaces; `access` creates
+//! reviews of tokens, and `survey` reviews of our own rights.
 
 pub mod access;
 mod body;
@@ -10,6 +10,7 @@ mod once;
 mod problem;
 mod slim;
 mod store;
+pub mod survey;
 mod watch;
 
 use crate::Source;

@@ -9,18 +9,18 @@ const MAX_WARNINGS: usize = 5;
 
 /// What was asked for.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Vector {
-    pub(super) series: Vec<Series>,
+pub(crate) struct Vector {
+    pub(crate) series: Vec<Series>,
     /// Why something may be missing.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A series at one time.
 #[derive(Debug, PartialEq)]
-pub(super) struct Series {
-    pub(super) labels: BTreeMap<String, String>,
+pub(crate) struct Series {
+    pub(crate) labels: BTreeMap<String, String>,
     /// `None` where it is no number.
-    pub(super) value: Option<f64>,
+    pub(crate) value: Option<f64>,
 }
 
 #[derive(Deserialize)]

@@ -31,7 +31,7 @@ const IS_IT: &str = "see that --prometheus names the base of its API, as in http
                      http://host/prometheus";
 const SMALLER: &str = "ask for less (--since, --until, --by) or for fewer series (--prometheus-matcher)";
 
-pub(super) struct Client {
+pub(crate) struct Client {
     /// Base of the API, without user, password and the last slash.
     base: String,
     authorization: Option<HeaderValue>,
@@ -46,7 +46,7 @@ impl fmt::Display for Client {
 }
 
 impl Client {
-    pub(super) fn new(options: &Options<'_>) -> anyhow::Result<Self> {
+    pub(crate) fn new(options: &Options<'_>) -> anyhow::Result<Self> {
         let (base, userinfo) =
             url::address(options.url, ALLOWED).map_err(|e| anyhow!("--prometheus: {e}"))?;
         let authorization = match (userinfo, options.token_file) {
@@ -78,7 +78,7 @@ impl Client {
     }
 
     /// The answer to an instant query at this time, Unix seconds.
-    pub(super) fn query(&self, query: &str, at: i64) -> anyhow::Result<Vector> {
+    pub(crate) fn query(&self, query: &str, at: i64) -> anyhow::Result<Vector> {
         let mut request = self.agent.post(format!("{}/api/v1/query", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);

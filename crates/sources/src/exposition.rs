@@ -5,29 +5,31 @@ use std::borrow::Cow;
 
 /// One series of an answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Series<'a> {
-    pub(super) name: &'a str,
+pub struct Series<'a> {
+    /// Its metric.
+    pub name: &'a str,
     /// What stands between the braces, checked.
     labels: &'a str,
-    pub(super) value: f64,
+    /// Its value.
+    pub value: f64,
     /// Unix milliseconds, where the line has them.
-    pub(super) time_ms: Option<i64>,
+    pub time_ms: Option<i64>,
 }
 
 /// A line that is not in the format. It is not quoted: an answer can hold anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
-pub(super) struct Malformed {
+pub struct Malformed {
     line: usize,
     what: &'static str,
 }
 
 /// A label that is there twice, with different values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ambiguous;
+pub struct Ambiguous;
 
 /// All series of an answer, in its order.
-pub(super) fn series(body: &[u8]) -> Result<impl Iterator<Item = Result<Series<'_>, Malformed>>, Malformed> {
+pub fn series(body: &[u8]) -> Result<impl Iterator<Item = Result<Series<'_>, Malformed>>, Malformed> {
     let line_of = |offset: usize| body[..offset].split(|byte| *byte == b'\n').count();
     let text = std::str::from_utf8(body)
         .map_err(|e| Malformed { line: line_of(e.valid_up_to()), what: "not UTF-8" })?;
@@ -69,7 +71,7 @@ fn parse(line: &str) -> Result<Option<Series<'_>>, &'static str> {
 
 impl<'a> Series<'a> {
     /// The value of a label by its name in any case; an empty value is as good as none.
-    pub(super) fn label(&self, name: &str) -> Result<Option<Cow<'a, str>>, Ambiguous> {
+    pub fn label(&self, name: &str) -> Result<Option<Cow<'a, str>>, Ambiguous> {
         let mut rest = Cursor(self.labels);
         let mut found: Option<Cow<'a, str>> = None;
         while let Ok(Some((own, raw))) = rest.label() {
