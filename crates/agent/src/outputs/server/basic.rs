@@ -28,7 +28,7 @@ const DEAREST: u32 = 16;
 const NOBODY: &str = "abcdefghijklmnopqrstuuGPL25cHGfMI3nGwZL5xVoGYUWyMNpS6";
 
 /// The users of a web configuration.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Users {
     hashes: BTreeMap<String, String>,
     /// As dear as the dearest hash.
@@ -37,9 +37,9 @@ pub(super) struct Users {
 
 impl Users {
     /// The error names the user, and shows no hash.
-    pub(super) fn new(written: Option<BTreeMap<String, Secret>>) -> anyhow::Result<Self> {
+    pub(super) fn new(written: BTreeMap<String, Secret>) -> anyhow::Result<Self> {
         let (mut hashes, mut dearest) = (BTreeMap::new(), CHEAPEST);
-        for (user, hash) in written.unwrap_or_default() {
+        for (user, hash) in written {
             if user.is_empty() || user.contains(':') || user.chars().any(char::is_control) {
                 bail!(
                     "basic_auth_users: {user:?} cannot be a user: a name is not empty, without colons and control characters"
@@ -155,7 +155,7 @@ mod tests {
     fn users(list: &[(&str, &str)]) -> anyhow::Result<Users> {
         let yaml: Vec<String> = list.iter().map(|(user, hash)| format!("  {user:?}: {hash:?}\n")).collect();
         let text = format!("basic_auth_users:\n{}", yaml.concat());
-        Users::new(super::super::web_config::WebConfig::parse(&text).unwrap().basic_auth_users)
+        Users::new(super::super::web_config::WebConfig::parse(&text).unwrap().users().unwrap())
     }
 
     fn credentials(text: &str) -> String {
@@ -174,7 +174,7 @@ mod tests {
             }
         }
         assert!(!basic.check(&users, "%%%", PEER).await.unwrap());
-        let other = Users::new(None).unwrap();
+        let other = Users::new(BTreeMap::new()).unwrap();
         assert!(!basic.check(&other, &credentials("alice:s3cr3t"), PEER).await.unwrap(), "he is gone");
         let of = |text: &str| basic.fingerprints.of(&[hash.as_bytes(), b"alice", text.as_bytes()]);
         assert_eq!((basic.known(&of("s3cr3t")), basic.known(&of("other"))), (Some(true), Some(false)));

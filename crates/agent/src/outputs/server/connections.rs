@@ -3,7 +3,9 @@
 
 use super::Web;
 use super::activity::Activity;
+use super::live::Loaded;
 use super::stream::{Answer, Watched};
+use super::tls::{Policy, Tls};
 use super::turns::network;
 use crate::say;
 use axum::Router;
@@ -39,9 +41,27 @@ const HEADERS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);
 const TELL_AGAIN: Duration = Duration::from_secs(600);
 
-/// Whose request it is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+/// Whose request it is, and what his connection has proved.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) address: IpAddr,
+    /// What it was accepted with: that of now may be another one. `None` is without TLS.
+    policy: Option<Arc<Policy>>,
+    /// Whether the handshake verified a certificate of the client's.
+    certificate: bool,
+}
+
+impl Peer {
+    /// Whether the connection would be accepted now as it was.
+    pub(super) fn is_current(&self, loaded: &Loaded) -> bool {
+        self.policy.as_ref() == loaded.policy()
+    }
+
+    /// Whether he has the certificate that is required now.
+    pub(super) fn has_certificate(&self, loaded: &Loaded) -> bool {
+        loaded.requires_certificate() && self.certificate && self.is_current(loaded)
+    }
+}
 
 /// Serves for ever.
 pub(super) async fn serve(listener: TcpListener, router: Router, web: Arc<Web>) {
@@ -165,23 +185,31 @@ impl Drop for Done {
 }
 
 /// Serves one connection. What goes wrong is the client's business: it has gone, distrusts the certificate, speaks no HTTP.
-async fn connection(stream: TcpStream, peer: IpAddr, router: Router, web: &Web, activity: Arc<Activity>) {
+async fn connection(stream: TcpStream, address: IpAddr, router: Router, web: &Web, activity: Arc<Activity>) {
     let _ = stream.set_nodelay(true);
     let stream = Watched::new(stream, Arc::clone(&activity));
-    let Some(tls) = web.tls() else { return requests(stream, peer, router, activity).await };
-    let handshake = TlsAcceptor::from(tls).accept(stream);
+    let Some(Tls { config, policy }) = web.tls() else {
+        let peer = Peer { address, policy: None, certificate: false };
+        return requests(stream, peer, router, web, activity).await;
+    };
+    let handshake = TlsAcceptor::from(config).accept(stream);
     let deadline = activity.deadline().unwrap_or_else(Instant::now);
     let Ok(Ok(stream)) = tokio::time::timeout_at(deadline.into(), handshake).await else { return };
     activity.opened(Instant::now());
-    requests(stream, peer, router, activity).await;
+    // What is there was verified: no other certificates are taken.
+    let certificate = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
+    let peer = Peer { address, policy: Some(policy), certificate };
+    requests(stream, peer, router, web, activity).await;
 }
 
-async fn requests<S>(stream: S, peer: IpAddr, router: Router, activity: Arc<Activity>)
+async fn requests<S>(stream: S, peer: Peer, router: Router, web: &Web, activity: Arc<Activity>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let own = Arc::clone(&activity);
-    let service = service_fn(move |request| answer(request, peer, router.clone(), Arc::clone(&own)));
+    let (mut admission, own_peer) = (web.live.admission(), peer.clone());
+    let service =
+        service_fn(move |request| answer(request, own_peer.clone(), router.clone(), Arc::clone(&own)));
     let mut builder = http1::Builder::new();
     // Its own time for headers would run between requests, too.
     builder.header_read_timeout(None).max_headers(HEADERS).max_header_size(HEAD).max_buf_size(HEAD);
@@ -193,13 +221,14 @@ where
         let look = activity.deadline().map_or(now + LOOK, |deadline| deadline.min(now + LOOK));
         tokio::select! {
             _ = &mut connection => return,
+            _ = admission.changed() => {}
             () = tokio::time::sleep_until(look.into()) => {}
         }
         let now = Instant::now();
         if activity.deadline().is_some_and(|deadline| deadline <= now) {
             return;
         }
-        if now >= end && !ending {
+        if !ending && (now >= end || !peer.is_current(&web.live.now())) {
             ending = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -208,13 +237,13 @@ where
 
 async fn answer(
     request: Request<Incoming>,
-    peer: IpAddr,
+    peer: Peer,
     router: Router,
     activity: Arc<Activity>,
 ) -> Result<Response<Answer>, Infallible> {
     activity.asked(Instant::now());
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(peer);
     let response = router.oneshot(request).await?;
     activity.answers(response.status().is_success());
     Ok(response.map(|body| Answer::new(body, activity)))
