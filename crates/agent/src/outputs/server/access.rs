@@ -20,6 +20,10 @@ const PUBLIC: [&str; 2] = ["/", "/metrics"];
 /// No route takes a body; a small one is not read.
 const LARGEST_BODY: u64 = 4 << 10;
 
+/// Marks answers to requests that not everybody may make. Where there is no authentication everybody is somebody.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted;
+
 /// What decides whether a request is answered.
 #[derive(Clone, Copy, Debug)]
 struct Situation {
@@ -99,8 +103,16 @@ pub(super) async fn check(State(web): State<Arc<Web>>, request: Request, next: N
         Ok(None) => Ok(()),
         Err(refusal) => Err(refusal),
     };
+    let is_probe = PROBES.contains(&request.uri().path());
     let mut response = match admitted {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let mut response = next.run(request).await;
+            // Whatever is no probe has passed what there is.
+            if !is_probe {
+                response.extensions_mut().insert(Admitted);
+            }
+            response
+        }
         Err(refusal) => refused(refusal, &web, &loaded),
     };
     let headers = response.headers_mut();

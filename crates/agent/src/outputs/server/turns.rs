@@ -4,7 +4,7 @@
 use super::problem::Refusal;
 use axum::http::StatusCode;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -76,13 +76,15 @@ fn busy() -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(Duration::from_secs(5))
 }
 
-/// Whoever has an address of IPv6 has a whole network of them.
+/// Who counts as one: whoever has an address of IPv6 has a whole network of them (a site has a /56 or more), and this
+/// machine has all of 127/8.
 pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            Ipv6Addr::new(a, b, c, d & 0xff00, 0, 0, 0, 0).into()
         }
+        IpAddr::V4(address) if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
@@ -90,6 +92,15 @@ pub(super) fn network(peer: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_many_addresses_is_one() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("127.0.0.9"), of("::ffff:127.3.2.1"));
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:ff::2"));
+        assert_ne!(of("2001:db8:0:100::1"), of("2001:db8:0:ff::2"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+    }
 
     #[tokio::test]
     async fn one_peer_cannot_fill_the_line() {

@@ -4,6 +4,7 @@ use super::client::{Client, ReadWrite};
 use super::{Authority, PASSWORD, TLS, keeps_secrets, serve, users, write_key};
 use crate::serve::{node, wait_for};
 use rustix::process::Signal;
+use std::time::{Duration, Instant};
 
 /// Asks on a connection that stays open; returns the status.
 fn ask_on(stream: &mut dyn ReadWrite, authorization: &str) -> String {
@@ -152,4 +153,41 @@ fn a_file_that_was_emptied_opens_nothing() {
         assert_eq!(client.status("/metrics"), 401, "{text}");
         assert_eq!(client.user("alice", PASSWORD).status("/metrics"), 200, "{text}");
     }
+}
+
+#[test]
+fn a_stream_ends_when_others_may_read() {
+    let mut node = node("");
+    node.at(10.0);
+    let serve = serve(&node, &users(&[("alice", PASSWORD)]), &[]);
+    let alice = Client::plain(&serve.address()).user("alice", PASSWORD);
+    wait_for("a sample", || match alice.status("/api/v1/sessions") {
+        200 => Ok(()),
+        other => Err(other.to_string()),
+    });
+    let mut stream = alice.connect().unwrap();
+    let request = format!(
+        "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: {}\r\n\r\n",
+        basic(PASSWORD)
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&bytes).contains("event: sample") {
+        let read = stream.read(&mut buffer).unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+    std::fs::write(node.path("web.yaml"), users(&[("bob", PASSWORD)])).unwrap();
+    serve.signal(Signal::HUP);
+    serve.said("web.config_file: was read anew");
+    let begin = Instant::now();
+    loop {
+        match stream.read(&mut buffer).unwrap() {
+            0 => break,
+            // A stream that goes on has a comment now and then.
+            read => bytes.extend_from_slice(&buffer[..read]),
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{}", String::from_utf8_lossy(&bytes));
+    }
+    assert!(bytes.ends_with(b"0\r\n\r\n"), "it is ended, not cut");
 }
