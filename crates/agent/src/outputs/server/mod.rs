@@ -131,7 +131,6 @@ impl Web {
         }
         match self.live.reread() {
             Ok(()) => {
-                self.basic.forget();
                 say::info(format_args!(
                     "web.config_file: was read anew: {}",
                     self.authentication(&self.live.now())
