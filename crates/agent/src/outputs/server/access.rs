@@ -85,11 +85,19 @@ fn gate(situation: Situation, path: &str, host: Option<&str>) -> Gate {
 /// Whether a host, with or without a port, is `localhost` or an address of loopback.
 fn is_this_machine(host: &str) -> bool {
     if let Some(rest) = host.strip_prefix('[') {
-        let address = rest.split(']').next().and_then(|text| text.parse::<Ipv6Addr>().ok());
-        return address.is_some_and(|address| address.is_loopback());
+        let Some((address, after)) = rest.split_once(']') else { return false };
+        let is_port = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
+        return is_port && address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
     }
-    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    if !is_port(port) {
+        return false;
+    }
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Lets a request go on to the routes, or answers it.
@@ -194,10 +202,13 @@ impl Claim {
     }
 }
 
-/// Whom the request is for: the address of the request, and only without one the header.
+/// Whom the request is for: the address of the request, and only without one the header; nothing where that is there
+/// twice, for others may have looked at the other one.
 fn host(request: &Request) -> Option<&str> {
-    let header = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    request.uri().authority().map(axum::http::uri::Authority::as_str).or_else(header)
+    let mut headers = request.headers().get_all(header::HOST).iter();
+    let (header, None) = (headers.next(), headers.next()) else { return None };
+    let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
+    authority.or_else(|| header.and_then(|host| host.to_str().ok()))
 }
 
 /// The scheme and what follows; nothing where it is said twice.
@@ -283,6 +294,11 @@ mod tests {
             "127.0.0.1.evil.example",
             "evil.example",
             "[::2]",
+            "[::1].evil.example",
+            "[::1]evil:80",
+            "[::1]:80.evil.example",
+            "localhost:80.evil.example",
+            "::1",
             "10.0.0.1",
             "",
             "[",
