@@ -4,7 +4,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RawMode};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -28,6 +28,22 @@ impl Stamp {
         let modified = (of.mtime(), of.mtime_nsec());
         Some(Self { device: of.dev(), inode: of.ino(), size: of.size(), modified })
     }
+}
+
+/// The bytes of a regular file, up to `most` of them; links are followed. A pipe could keep whoever reads it for ever.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // Even to open a pipe would wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    if file.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
+        let said = format!("it is larger than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, said));
+    }
+    Ok(bytes)
 }
 
 /// Writes `path` anew: a temporary file of a random name in the same folder, opened through the folder's
@@ -100,6 +116,20 @@ fn remove_leftovers(folder: &OwnedFd, name: &OsStr) {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn only_regular_files_of_a_bounded_size_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "1234").unwrap();
+        assert_eq!(read_regular(&path, 4).unwrap(), b"1234");
+        assert!(read_regular(&path, 3).unwrap_err().to_string().contains("larger than 3"));
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        for other in [&pipe, dir.path()] {
+            assert!(read_regular(other, 4).unwrap_err().to_string().contains("no regular file"));
+        }
+    }
 
     #[test]
     fn a_link_at_the_target_is_replaced_and_its_target_left_alone() {

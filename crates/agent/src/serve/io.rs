@@ -66,10 +66,11 @@ async fn listen_to(mut signals: Signals, events: &Sender<Event>, web: Option<&We
             }
             terminated = true;
         }
-        if let (Event::Hangup, Some(web)) = (&event, web) {
-            web.reread();
-        }
+        let hangup = matches!(event, Event::Hangup);
         // The loop ends with the program.
         let _ = events.send(event);
+        if let Some(web) = web.filter(|_| hangup) {
+            web.reread_soon();
+        }
     }
 }

@@ -32,13 +32,15 @@ pub enum Verdict {
 pub struct Reviewer {
     kubeconfig: Option<PathBuf>,
     /// From the first review on, with the address, for messages.
-    client: Mutex<Option<(Client, String)>>,
+    client: Arc<Mutex<Option<(Client, String)>>>,
+    /// Held by the one that connects, for all.
+    connecting: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Reviewer {
     /// With this kubeconfig, or as the service account of the pod that this runs in. Asks nothing yet.
     pub fn new(kubeconfig: Option<PathBuf>) -> Self {
-        Self { kubeconfig, client: Mutex::default() }
+        Self { kubeconfig, client: Arc::default(), connecting: Arc::default() }
     }
 
     /// Whether whoever has this token may use the verb (`get`) on a path that is no resource of the API. Must run on a
@@ -77,19 +79,30 @@ impl Reviewer {
     }
 
     async fn client(&self) -> Result<(Client, String), Problem> {
-        let known = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(known) = known {
+        if let Some(known) = self.known() {
+            return Ok(known);
+        }
+        let turn = Arc::clone(&self.connecting).lock_owned().await;
+        if let Some(known) = self.known() {
             return Ok(known);
         }
         let (kubeconfig, runtime) = (self.kubeconfig.clone(), Handle::current());
+        let client = Arc::clone(&self.client);
         // A plugin of a kubeconfig that makes credentials may take its time.
         let connected = tokio::task::spawn_blocking(move || {
-            runtime.block_on(connect_as(kubeconfig.as_deref(), Arc::new(|| ())))
+            // To the end of a plugin that hangs, though nobody waits for it: another one would hang beside it.
+            let _turn = turn;
+            let connected = runtime.block_on(connect_as(kubeconfig.as_deref(), Arc::new(|| ())))?;
+            *client.lock().unwrap_or_else(PoisonError::into_inner) = Some(connected.clone());
+            Ok(connected)
         });
-        let failed = |_| Problem::new("io", "the connection could not be set up", "see the log");
-        let connected = connected.await.map_err(failed)??;
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(connected.clone());
-        Ok(connected)
+        connected
+            .await
+            .map_err(|_| Problem::new("io", "the connection could not be set up", "see the log"))?
+    }
+
+    fn known(&self) -> Option<(Client, String)> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -105,5 +118,38 @@ fn subject(user: UserInfo, path: &str, verb: &str) -> SubjectAccessReviewSpec {
             verb: Some(verb.to_owned()),
         }),
         ..SubjectAccessReviewSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_hangs_is_run_once_for_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let (runs, hangs) = (folder.path().join("runs"), folder.path().join("hangs"));
+        std::fs::write(&hangs, "").unwrap();
+        let script = format!(
+            "echo >> {}; while [ -e {} ]; do sleep 0.1; done; exit 1",
+            runs.display(),
+            hangs.display()
+        );
+        let kubeconfig = folder.path().join("kubeconfig");
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: a, \
+             clusters: [{{name: a, cluster: {{server: 'http://127.0.0.1:1'}}}}], \
+             contexts: [{{name: a, context: {{cluster: a, user: a}}}}], \
+             users: [{{name: a, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, \
+             interactiveMode: Never, args: [-c, '{script}']}}}}}}]}}"
+        );
+        std::fs::write(&kubeconfig, text).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reviewer = Reviewer::new(Some(kubeconfig));
+        for _ in 0..2 {
+            assert!(runtime.block_on(reviewer.review("a", "/metrics", "get")).is_err());
+        }
+        assert_eq!(std::fs::read_to_string(&runs).unwrap().lines().count(), 1);
+        std::fs::remove_file(&hangs).unwrap();
     }
 }

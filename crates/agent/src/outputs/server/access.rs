@@ -20,15 +20,30 @@ const PUBLIC: [&str; 2] = ["/", "/metrics"];
 /// No route takes a body; a small one is not read.
 const LARGEST_BODY: u64 = 4 << 10;
 
+/// Marks answers to requests that not everybody may make. Where there is no authentication everybody is somebody.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted;
+
 /// What decides whether a request is answered.
 #[derive(Clone, Copy, Debug)]
 struct Situation {
     /// Users with passwords are configured, or tokens.
     credentials: bool,
-    /// Nobody connects without a certificate.
-    certificates: bool,
+    /// What the connection has of what is required.
+    certificates: Certificates,
     /// It is served to this machine only.
     loopback: bool,
+}
+
+/// Of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Certificates {
+    /// One may connect without.
+    NotRequired,
+    /// The connection was made when none, or another one, was required.
+    Missing,
+    /// The handshake verified one by what is required now.
+    Proved,
 }
 
 /// What is done with a request.
@@ -43,10 +58,14 @@ fn gate(situation: Situation, path: &str, host: Option<&str>) -> Gate {
     if PROBES.contains(&path) {
         return Gate::Open;
     }
+    if situation.certificates == Certificates::Missing {
+        let detail = "a client certificate is required since this connection was made; connect again";
+        return Gate::Refused(Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail));
+    }
     if situation.credentials {
         return Gate::Credentials;
     }
-    if situation.certificates || PUBLIC.contains(&path) {
+    if situation.certificates == Certificates::Proved || PUBLIC.contains(&path) {
         return Gate::Open;
     }
     if !situation.loopback {
@@ -66,30 +85,51 @@ fn gate(situation: Situation, path: &str, host: Option<&str>) -> Gate {
 /// Whether a host, with or without a port, is `localhost` or an address of loopback.
 fn is_this_machine(host: &str) -> bool {
     if let Some(rest) = host.strip_prefix('[') {
-        let address = rest.split(']').next().and_then(|text| text.parse::<Ipv6Addr>().ok());
-        return address.is_some_and(|address| address.is_loopback());
+        let Some((address, after)) = rest.split_once(']') else { return false };
+        let is_port = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
+        return is_port && address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
     }
-    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    if !is_port(port) {
+        return false;
+    }
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Lets a request go on to the routes, or answers it.
 pub(super) async fn check(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
     let loaded = web.live.now();
+    let peer = request.extensions().get::<Peer>().cloned();
+    let is_current = peer.as_ref().is_some_and(|peer| peer.is_current(&loaded));
     let is_api = request.uri().path().starts_with("/api");
-    let admitted = match claim(&web, &loaded, &request) {
+    let admitted = match claim(&web, &loaded, peer.as_ref(), &request) {
         Ok(Some(claim)) => claim.check(&web, &loaded).await,
         Ok(None) => Ok(()),
         Err(refusal) => Err(refusal),
     };
+    let is_probe = PROBES.contains(&request.uri().path());
     let mut response = match admitted {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let mut response = next.run(request).await;
+            // Whatever is no probe has passed what there is.
+            if !is_probe {
+                response.extensions_mut().insert(Admitted);
+            }
+            response
+        }
         Err(refusal) => refused(refusal, &web, &loaded),
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if is_api {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if !is_current {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     for (name, value) in &loaded.headers {
         headers.insert(name, value.clone());
@@ -106,30 +146,40 @@ struct Claim {
 }
 
 /// The claim that is to be checked; `None` where nothing is asked for.
-fn claim(web: &Web, loaded: &Loaded, request: &Request) -> Result<Option<Claim>, Refusal> {
+fn claim(
+    web: &Web,
+    loaded: &Loaded,
+    peer: Option<&Peer>,
+    request: &Request,
+) -> Result<Option<Claim>, Refusal> {
     let body = request.body().size_hint();
     if body.upper().is_none_or(|most| most > LARGEST_BODY) {
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "nothing here takes a body"));
     }
     let situation = Situation {
         credentials: loaded.users.len() > 0 || web.bearer.is_some(),
-        certificates: loaded.requires_certificate(),
+        certificates: if loaded.requires_certificate() {
+            let has = peer.is_some_and(|peer| peer.has_certificate(loaded));
+            if has { Certificates::Proved } else { Certificates::Missing }
+        } else {
+            Certificates::NotRequired
+        },
         loopback: web.is_loopback(),
     };
     match gate(situation, request.uri().path(), host(request)) {
         Gate::Open => Ok(None),
         Gate::Refused(refusal) => Err(refusal),
-        Gate::Credentials => Ok(Some(Claim::of(request))),
+        Gate::Credentials => Ok(Some(Claim::of(request, peer))),
     }
 }
 
 impl Claim {
-    fn of(request: &Request) -> Self {
+    fn of(request: &Request, peer: Option<&Peer>) -> Self {
         let verb = match *request.method() {
             Method::GET | Method::HEAD => "get".to_owned(),
             ref other => other.as_str().to_ascii_lowercase(),
         };
-        let peer = request.extensions().get::<Peer>().map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0);
+        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.address);
         let authorization = authorization(request.headers());
         Self {
             authorization: authorization.map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest.to_owned())),
@@ -152,10 +202,13 @@ impl Claim {
     }
 }
 
-/// Whom the request is for: the address of the request, and only without one the header.
+/// Whom the request is for: the address of the request, and only without one the header; nothing where that is there
+/// twice, for others may have looked at the other one.
 fn host(request: &Request) -> Option<&str> {
-    let header = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    request.uri().authority().map(axum::http::uri::Authority::as_str).or_else(header)
+    let mut headers = request.headers().get_all(header::HOST).iter();
+    let (header, None) = (headers.next(), headers.next()) else { return None };
+    let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
+    authority.or_else(|| header.and_then(|host| host.to_str().ok()))
 }
 
 /// The scheme and what follows; nothing where it is said twice.
@@ -186,7 +239,12 @@ mod tests {
     use super::*;
 
     fn decided(credentials: bool, certificates: bool, loopback: bool, path: &str, host: Option<&str>) -> u16 {
-        match gate(Situation { credentials, certificates, loopback }, path, host) {
+        let certificates = if certificates { Certificates::Proved } else { Certificates::NotRequired };
+        decided_in(Situation { credentials, certificates, loopback }, path, host)
+    }
+
+    fn decided_in(situation: Situation, path: &str, host: Option<&str>) -> u16 {
+        match gate(situation, path, host) {
             Gate::Open => 200,
             Gate::Credentials => 401,
             Gate::Refused(refusal) => refusal.status.as_u16(),
@@ -218,6 +276,12 @@ mod tests {
             let found = decided(credentials, certificates, loopback, path, host);
             assert_eq!(found, wanted, "{situation:?} {path} {host:?}");
         }
+        for credentials in [false, true] {
+            let missing = Situation { credentials, certificates: Certificates::Missing, loopback: true };
+            for path in [api, "/metrics", "/"] {
+                assert_eq!(decided_in(missing, path, local), 421, "{credentials} {path}");
+            }
+        }
         for probe in PROBES {
             assert_eq!(decided(true, true, false, probe, elsewhere), 200);
         }
@@ -230,6 +294,11 @@ mod tests {
             "127.0.0.1.evil.example",
             "evil.example",
             "[::2]",
+            "[::1].evil.example",
+            "[::1]evil:80",
+            "[::1]:80.evil.example",
+            "localhost:80.evil.example",
+            "::1",
             "10.0.0.1",
             "",
             "[",

@@ -10,9 +10,17 @@ const IDLE: Duration = Duration::from_secs(120);
 /// A client that takes nothing while there is something for it.
 const STALLED: Duration = Duration::from_secs(30);
 
+/// An answer whose length is known, until the client has it.
+const ANSWER: Duration = Duration::from_secs(120);
+/// A connection that has not asked yet is given this time to do so before it gives way to idle ones.
+const NEWCOMER: Duration = Duration::from_secs(2);
+
 /// Of one connection; its stream, its requests and its task share it.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<State>);
+pub(super) struct Activity {
+    born: Instant,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -23,8 +31,12 @@ struct State {
     stalled: Option<Instant>,
     /// Whether the client has said anything: one that means it does so at once.
     spoke: bool,
-    /// Whether a request was answered as it was asked.
+    /// Whether a request was answered that not everybody may ask.
     served: bool,
+    /// Whether a request came.
+    asked: bool,
+    /// When the answer is to be over.
+    limit: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,23 +49,40 @@ enum Phase {
     Answering,
 }
 
-/// Who goes first where there is no room: the least is closed. That is one that is not being answered, never was and said
-/// nothing, and of those which are alike the one that has been so longest.
-pub(super) type Worth = (bool, bool, bool, Instant);
+/// Who goes first where there is no room: the least is closed, and of those which are alike the one that has been so
+/// longest.
+pub(super) type Worth = (Rank, Instant);
+
+/// From the least to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Silent,
+    /// Said something, and was answered nothing of worth.
+    Speaking,
+    /// Was answered before.
+    Served,
+    /// May still be shaking hands.
+    Newcomer,
+    /// Is being answered, and takes it.
+    Answering,
+}
 
 impl Activity {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(State {
+        let state = State {
             phase: Phase::Opening,
             since: now,
             stalled: None,
             spoke: false,
             served: false,
-        }))
+            asked: false,
+            limit: None,
+        };
+        Self { born: now, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn enter(&self, phase: Phase, now: Instant) {
@@ -92,16 +121,21 @@ impl Activity {
     /// A request is here.
     pub(super) fn asked(&self, now: Instant) {
         self.enter(Phase::Answering, now);
+        self.state().asked = true;
     }
 
-    /// The answer begins.
-    pub(super) fn answers(&self, success: bool) {
-        self.state().served |= success;
+    /// The answer begins: whether it is what not everybody may ask, and whether its length is known.
+    pub(super) fn answers(&self, served: bool, is_bounded: bool, now: Instant) {
+        let mut state = self.state();
+        state.served |= served;
+        state.limit = is_bounded.then(|| now + ANSWER);
     }
 
     /// The answer is over.
     pub(super) fn answered(&self, now: Instant) {
         self.enter(Phase::Idle, now);
+        // Some of it may still be on its way to the client, and counts as idle.
+        self.state().limit = None;
     }
 
     /// When it is closed unless something happens; `None` where nothing is waited for but an answer of ours.
@@ -110,17 +144,34 @@ impl Activity {
         let phase = match state.phase {
             Phase::Opening => Some(state.since + HANDSHAKE_AND_HEAD),
             Phase::Idle => Some(state.since + IDLE),
-            Phase::Answering => None,
+            Phase::Answering => state.limit,
         };
         let stalled = state.stalled.map(|since| since + STALLED);
-        // What is still to be taken of the last answer counts before the idle time.
-        stalled.or(phase)
+        // Taking a little now and then prolongs neither.
+        stalled.into_iter().chain(phase).min()
     }
 
-    /// How much it is worth to go on.
-    pub(super) fn worth(&self) -> Worth {
+    /// Since when it has been there, where it is new and has asked nothing.
+    pub(super) fn newcomer(&self, now: Instant) -> Option<Instant> {
+        let is_new = !self.state().asked && now.saturating_duration_since(self.born) < NEWCOMER;
+        is_new.then_some(self.born)
+    }
+
+    /// How much it is worth to go on; `protected` is a newcomer that is given its time.
+    pub(super) fn worth(&self, protected: bool) -> Worth {
         let state = self.state();
-        (state.phase == Phase::Answering, state.served, state.spoke, state.since)
+        let rank = if state.phase == Phase::Answering && state.stalled.is_none() {
+            Rank::Answering
+        } else if protected {
+            Rank::Newcomer
+        } else if state.served {
+            Rank::Served
+        } else if state.spoke {
+            Rank::Speaking
+        } else {
+            Rank::Silent
+        };
+        (rank, state.since)
     }
 }
 
@@ -150,6 +201,15 @@ mod tests {
         assert_eq!(left(), Some(220));
         activity.read(at(200));
         assert_eq!(left(), Some(210));
+        activity.asked(at(205));
+        activity.answers(true, true, at(205));
+        assert_eq!(left(), Some(325), "an answer of a known length has an end");
+        activity.stalls(at(300));
+        assert_eq!(left(), Some(325));
+        activity.answered(at(310));
+        activity.wrote(at(428));
+        activity.stalls(at(429));
+        assert_eq!(left(), Some(430), "who takes a little now and then has no more than the idle time");
     }
 
     #[test]
@@ -160,10 +220,21 @@ mod tests {
         let (silent, speaking, answered, answering) = (of(later), of(begin), of(begin), of(begin));
         speaking.read(begin);
         answered.asked(begin);
-        answered.answers(true);
+        answered.answers(true, true, begin);
         answered.answered(begin);
         answering.asked(begin);
-        assert!(silent.worth() < speaking.worth() && speaking.worth() < answered.worth());
-        assert!(answered.worth() < answering.worth());
+        let worth = |activity: &Activity| activity.worth(false);
+        assert!(worth(&silent) < worth(&speaking) && worth(&speaking) < worth(&answered));
+        assert!(worth(&answered) < worth(&answering));
+        assert!(worth(&answered) < silent.worth(true) && silent.worth(true) < worth(&answering));
+        answering.stalls(later);
+        assert!(worth(&answering) < worth(&answered), "who takes nothing is not being answered");
+        let probed = of(begin);
+        probed.asked(begin);
+        probed.answers(false, true, begin);
+        probed.answered(later);
+        assert!(worth(&probed) < worth(&answered) && worth(&probed) < silent.worth(true));
+        assert_eq!((probed.newcomer(begin), silent.newcomer(later)), (None, Some(later)));
+        assert_eq!(silent.newcomer(later + NEWCOMER), None);
     }
 }

@@ -28,7 +28,7 @@ const DEAREST: u32 = 16;
 const NOBODY: &str = "abcdefghijklmnopqrstuuGPL25cHGfMI3nGwZL5xVoGYUWyMNpS6";
 
 /// The users of a web configuration.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Users {
     hashes: BTreeMap<String, String>,
     /// As dear as the dearest hash.
@@ -37,9 +37,9 @@ pub(super) struct Users {
 
 impl Users {
     /// The error names the user, and shows no hash.
-    pub(super) fn new(written: Option<BTreeMap<String, Secret>>) -> anyhow::Result<Self> {
+    pub(super) fn new(written: BTreeMap<String, Secret>) -> anyhow::Result<Self> {
         let (mut hashes, mut dearest) = (BTreeMap::new(), CHEAPEST);
-        for (user, hash) in written.unwrap_or_default() {
+        for (user, hash) in written {
             if user.is_empty() || user.contains(':') || user.chars().any(char::is_control) {
                 bail!(
                     "basic_auth_users: {user:?} cannot be a user: a name is not empty, without colons and control characters"
@@ -72,8 +72,9 @@ impl Users {
 /// Checks passwords.
 pub(super) struct Basic {
     fingerprints: Fingerprints,
-    right: Cache<()>,
-    wrong: Cache<()>,
+    /// Found by the hash, too: what is known of a hash that is gone is never asked for.
+    right: Arc<Cache<()>>,
+    wrong: Arc<Cache<()>>,
     turns: Arc<Turns>,
 }
 
@@ -84,16 +85,10 @@ impl Basic {
         // Apart, so that many wrong ones drive out no right one.
         Ok(Self {
             fingerprints: Fingerprints::new()?,
-            right: Cache::new(1000),
-            wrong: Cache::new(1000),
+            right: Arc::new(Cache::new(1000)),
+            wrong: Arc::new(Cache::new(1000)),
             turns,
         })
-    }
-
-    /// Forgets what it knows: the users are others now.
-    pub(super) fn forget(&self) {
-        self.right.clear();
-        self.wrong.clear();
     }
 
     /// Whether what follows `Basic ` in the header is a user with his password.
@@ -111,25 +106,30 @@ impl Basic {
             return Ok(known);
         }
         let is_user = known.is_some();
+        let (right, wrong) = (Arc::clone(&self.right), Arc::clone(&self.wrong));
         let check = tokio::task::spawn_blocking(move || {
-            // It ends here even if nobody waits for it any more.
+            // It ends here, and what was worked out is kept, even if nobody waits for it any more.
             let _turn = turn;
-            bcrypt::verify(password, &hash).unwrap_or(false)
+            let is_right = bcrypt::verify(password, &hash).unwrap_or(false) && is_user;
+            let now = Instant::now();
+            if is_right {
+                right.put(fingerprint, (), now, RIGHT);
+            } else {
+                wrong.put(fingerprint, (), now, WRONG);
+            }
+            is_right
         });
-        let right = check.await.unwrap_or(false) && is_user;
-        let now = Instant::now();
-        if right {
-            self.right.put(fingerprint, (), now, RIGHT);
-        } else {
-            self.wrong.put(fingerprint, (), now, WRONG);
-        }
-        Ok(right)
+        Ok(check.await.unwrap_or(false))
     }
 
     fn known(&self, fingerprint: &super::cache::Fingerprint) -> Option<bool> {
         let now = Instant::now();
-        let right = self.right.get(fingerprint, now).map(|()| true);
-        right.or_else(|| self.wrong.get(fingerprint, now).map(|()| false))
+        if self.right.get(fingerprint, now).is_some() {
+            // Who comes often is not worked out again.
+            self.right.put(*fingerprint, (), now, RIGHT);
+            return Some(true);
+        }
+        self.wrong.get(fingerprint, now).map(|()| false)
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
     fn users(list: &[(&str, &str)]) -> anyhow::Result<Users> {
         let yaml: Vec<String> = list.iter().map(|(user, hash)| format!("  {user:?}: {hash:?}\n")).collect();
         let text = format!("basic_auth_users:\n{}", yaml.concat());
-        Users::new(super::super::web_config::WebConfig::parse(&text).unwrap().basic_auth_users)
+        Users::new(super::super::web_config::WebConfig::parse(&text).unwrap().users().unwrap())
     }
 
     fn credentials(text: &str) -> String {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_user_has_his_password_and_answers_are_remembered_until_the_users_change() {
+    async fn a_user_has_his_password_and_answers_are_remembered_for_the_hash_of_now() {
         let hash = bcrypt::hash("s3cr3t", 4).unwrap();
         let (basic, users) = (Basic::new().unwrap(), users(&[("alice", &hash)]).unwrap());
         let check = async |text: &str| basic.check(&users, &credentials(text), PEER).await.unwrap();
@@ -174,12 +174,33 @@ mod tests {
             }
         }
         assert!(!basic.check(&users, "%%%", PEER).await.unwrap());
-        let other = Users::new(None).unwrap();
+        let other = Users::new(BTreeMap::new()).unwrap();
         assert!(!basic.check(&other, &credentials("alice:s3cr3t"), PEER).await.unwrap(), "he is gone");
         let of = |text: &str| basic.fingerprints.of(&[hash.as_bytes(), b"alice", text.as_bytes()]);
         assert_eq!((basic.known(&of("s3cr3t")), basic.known(&of("other"))), (Some(true), Some(false)));
-        basic.forget();
-        assert_eq!(basic.known(&of("s3cr3t")), None);
+        let anew = bcrypt::hash("an0ther", 4).unwrap();
+        let anew = self::users(&[("alice", &anew)]).unwrap();
+        assert!(
+            !basic.check(&anew, &credentials("alice:s3cr3t"), PEER).await.unwrap(),
+            "it was right before"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_was_worked_out_is_kept_though_whoever_asked_has_gone() {
+        let hash = bcrypt::hash("s3cr3t", 6).unwrap();
+        let (basic, users) = (Basic::new().unwrap(), users(&[("alice", &hash)]).unwrap());
+        let credentials = credentials("alice:s3cr3t");
+        let mut gone = Box::pin(basic.check(&users, &credentials, PEER));
+        // It is asked once, which begins the work, and dropped.
+        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(gone.as_mut().poll(cx))).await.is_pending());
+        drop(gone);
+        let fingerprint = basic.fingerprints.of(&[hash.as_bytes(), b"alice", b"s3cr3t"]);
+        let begin = Instant::now();
+        while basic.known(&fingerprint).is_none() && begin.elapsed() < Duration::from_secs(60) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(basic.known(&fingerprint), Some(true));
     }
 
     #[test]

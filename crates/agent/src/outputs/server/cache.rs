@@ -65,11 +65,6 @@ impl<V: Copy> Cache<V> {
         }
         entries.insert(of, (value, now + life));
     }
-
-    /// Forgets all.
-    pub(super) fn clear(&self) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
 }
 
 #[cfg(test)]
@@ -87,8 +82,6 @@ mod tests {
         let known = |at| (0..5).filter_map(|n| cache.get(&of(n), at)).collect::<Vec<u8>>();
         assert_eq!(known(now), [2, 3, 4], "the next to end go first");
         assert_eq!(known(now + second * 13), [4]);
-        cache.clear();
-        assert!(known(now).is_empty());
     }
 
     #[test]

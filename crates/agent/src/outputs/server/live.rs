@@ -1,13 +1,14 @@
 //! The web configuration as it is now: read anew when it, or a file that it names, is another one.
 
 use super::basic::Users;
-use super::tls::{ClientAuth, Tls, exposed_key};
+use super::tls::{ClientAuth, Policy, Tls, exposed_key};
 use super::web_config::WebConfig;
-use crate::files::Stamp;
-use anyhow::Context as _;
+use crate::files::{self, Stamp};
+use anyhow::{Context as _, bail};
 use axum::http::HeaderMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// One reading of it.
 #[derive(Default)]
@@ -22,9 +23,36 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Whether nobody gets in without a certificate.
     pub(super) fn requires_certificate(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.clients == ClientAuth::Required)
+        self.tls.as_ref().is_some_and(|tls| tls.policy.clients == ClientAuth::Required)
+    }
+
+    /// What a connection must meet now; `None` where there is no TLS.
+    pub(super) fn policy(&self) -> Option<&Arc<Policy>> {
+        self.tls.as_ref().map(|tls| &tls.policy)
+    }
+
+    /// Whether somebody who got in by the other reading may not get in by this one.
+    fn admits_as(&self, other: &Self) -> bool {
+        self.policy() == other.policy() && self.users == other.users
+    }
+
+    /// A file that is empty or half written must open nothing: what kept people out stays until a new start.
+    fn keeps_out_as(&self, before: &Self) -> anyhow::Result<()> {
+        let lost = if before.tls.is_some() && self.tls.is_none() {
+            "tls_server_config"
+        } else if before.users.len() > 0 && self.users.len() == 0 {
+            "basic_auth_users"
+        } else if before.requires_certificate() && !self.requires_certificate() {
+            "client_auth_type: RequireAndVerifyClientCert"
+        } else {
+            return Ok(());
+        };
+        bail!("{lost} is no longer there: a new start is needed to serve without")
     }
 }
+
+/// Bytes of a file that is read: a bundle of all public authorities has a quarter of it.
+pub(super) const LARGEST: u64 = 1 << 20;
 
 /// Files, and what tells their contents from others.
 type Stamps = Vec<(PathBuf, Option<Stamp>)>;
@@ -33,6 +61,8 @@ type Stamps = Vec<(PathBuf, Option<Stamp>)>;
 pub(super) struct Live {
     path: Option<PathBuf>,
     now: RwLock<Arc<Loaded>>,
+    /// Tells that others may get in than before.
+    admission: watch::Sender<()>,
     seen: Mutex<Seen>,
 }
 
@@ -47,7 +77,8 @@ struct Seen {
 impl Live {
     /// Reads it for the first time; without a path there is nothing in it.
     pub(super) fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
-        let live = Self { path, now: RwLock::default(), seen: Mutex::default() };
+        let live =
+            Self { path, now: RwLock::default(), admission: watch::Sender::new(()), seen: Mutex::default() };
         live.reread()?;
         Ok(live)
     }
@@ -60,6 +91,11 @@ impl Live {
     /// The last good reading.
     pub(super) fn now(&self) -> Arc<Loaded> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells whenever others may get in than before.
+    pub(super) fn admission(&self) -> watch::Receiver<()> {
+        self.admission.subscribe()
     }
 
     /// Whether some file is another than when it was read, and has come to rest: a certificate and its key are two files.
@@ -77,15 +113,20 @@ impl Live {
         let mut read = vec![(path.clone(), Stamp::of(path))];
         let loaded = load(path, &mut read).with_context(|| format!("web configuration {}", path.display()));
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).read = read;
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded?);
+        let (loaded, before) = (loaded?, self.now());
+        loaded.keeps_out_as(&before).with_context(|| format!("web configuration {}", path.display()))?;
+        let same = loaded.admits_as(&before);
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
+        if !same {
+            self.admission.send_replace(());
+        }
         Ok(())
     }
 }
 
 /// The stamps are of before the files are read: what changes meanwhile is seen next time.
 fn load(path: &Path, stamps: &mut Stamps) -> anyhow::Result<Loaded> {
-    let text = std::fs::read_to_string(path)?;
-    let config = WebConfig::parse(&text)?;
+    let config = WebConfig::parse(&text(path)?)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let headers = config.headers()?;
     let mut loaded = Loaded { headers, ..Loaded::default() };
@@ -94,8 +135,14 @@ fn load(path: &Path, stamps: &mut Stamps) -> anyhow::Result<Loaded> {
         loaded.tls = Some(Tls::load(written, folder).context("tls_server_config")?);
         loaded.exposed_key = exposed_key(written, folder);
     }
-    loaded.users = Users::new(config.basic_auth_users)?;
+    loaded.users = Users::new(config.users()?)?;
     Ok(loaded)
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    // What is wrong with the bytes is not quoted: they may be a secret.
+    String::from_utf8(files::read_regular(path, LARGEST)?)
+        .map_err(|_| anyhow::anyhow!("it is no text (UTF-8)"))
 }
 
 #[cfg(test)]
@@ -122,5 +169,32 @@ mod tests {
         let error = format!("{:#}", live.reread().unwrap_err());
         assert!(error.contains("web.yaml"), "{error}");
         assert_eq!((live.is_due(), live.now().users.len()), (false, 1), "told once, and the old ones stay");
+    }
+
+    #[test]
+    fn what_kept_people_out_is_lost_by_a_new_start_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yaml");
+        let hash = bcrypt::hash("x", 4).unwrap();
+        std::fs::write(&path, format!("basic_auth_users: {{alice: {hash}}}\n")).unwrap();
+        let live = Live::open(Some(path.clone())).unwrap();
+        let mut admission = live.admission();
+        for less in ["", "# nothing\n", "http_server_config: {http2: true}\n"] {
+            std::fs::write(&path, less).unwrap();
+            let error = format!("{:#}", live.reread().unwrap_err());
+            assert!(error.contains("basic_auth_users is no longer there: a new start"), "{error}");
+            assert_eq!(live.now().users.len(), 1);
+        }
+        std::fs::write(
+            &path,
+            format!("basic_auth_users: {{alice: {hash}}}\nhttp_server_config: {{http2: true}}\n"),
+        )
+        .unwrap();
+        live.reread().unwrap();
+        assert!(!admission.has_changed().unwrap(), "the same people get in");
+        std::fs::write(&path, format!("basic_auth_users: {{bob: {hash}}}\n")).unwrap();
+        live.reread().unwrap();
+        assert!(admission.has_changed().unwrap());
+        admission.mark_unchanged();
     }
 }

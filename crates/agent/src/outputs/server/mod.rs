@@ -19,12 +19,13 @@ use axum::{Router, middleware};
 use basic::Basic;
 use bearer::Bearer;
 use live::{Live, Loaded};
-use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Tls;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// How often the web configuration and what it names are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -48,6 +49,8 @@ pub struct Web {
     live: Live,
     basic: Basic,
     bearer: Option<Bearer>,
+    /// Somebody asks for a new reading.
+    wanted: Notify,
 }
 
 impl Web {
@@ -55,7 +58,8 @@ impl Web {
     pub fn open(settings: &WebSettings, listen: SocketAddr) -> anyhow::Result<Self> {
         let bearer = settings.kubernetes_auth.then(|| Bearer::new(settings.kubeconfig.clone()));
         let live = Live::open(settings.config_file.clone())?;
-        let web = Self { listen, live, basic: Basic::new()?, bearer: bearer.transpose()? };
+        let web =
+            Self { listen, live, basic: Basic::new()?, bearer: bearer.transpose()?, wanted: Notify::new() };
         web.warn();
         Ok(web)
     }
@@ -111,18 +115,22 @@ impl Web {
     }
 
     /// For the next handshake; `None` where there is no TLS.
-    fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.live.now().tls.as_ref().map(|tls| Arc::clone(&tls.config))
+    fn tls(&self) -> Option<Tls> {
+        self.live.now().tls.clone()
     }
 
-    /// Reads the web configuration anew; where it is not good the one of before stays, which is told.
-    pub fn reread(&self) {
+    /// Has the web configuration read anew soon, without waiting for it.
+    pub fn reread_soon(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Where it is not good the one of before stays, which is told. `follow` alone calls it, so no two readings run at once.
+    fn reread(&self) {
         if !self.live.has_file() {
             return;
         }
         match self.live.reread() {
             Ok(()) => {
-                self.basic.forget();
                 say::info(format_args!(
                     "web.config_file: was read anew: {}",
                     self.authentication(&self.live.now())
@@ -136,11 +144,14 @@ impl Web {
     /// Reads the web configuration anew whenever it is another one.
     async fn follow(self: &Arc<Self>) {
         while self.live.has_file() {
-            tokio::time::sleep(LOOK).await;
+            let wanted = tokio::select! {
+                () = tokio::time::sleep(LOOK) => false,
+                () = self.wanted.notified() => true,
+            };
             let web = Arc::clone(self);
-            // Files may be on something slow.
+            // Files may be on something slow, or that never answers.
             let look = move || {
-                if web.live.is_due() {
+                if web.live.is_due() || wanted {
                     web.reread();
                 }
             };

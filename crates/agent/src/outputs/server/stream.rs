@@ -74,15 +74,19 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// A body that tells when it is over.
+/// Ready when a body is to be over.
+pub(super) type End = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A body that tells when it is over, and is so at an end that it is given.
 pub(super) struct Answer {
     body: Body,
     activity: Arc<Activity>,
+    end: Option<End>,
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, activity: Arc<Activity>) -> Self {
-        Self { body, activity }
+    pub(super) fn new(body: Body, activity: Arc<Activity>, end: Option<End>) -> Self {
+        Self { body, activity, end }
     }
 }
 
@@ -100,6 +104,11 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+            // Never asked again: hyper drops it.
+            self.end = None;
+            self.body = Body::empty();
+        }
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

@@ -1,7 +1,9 @@
 //! TLS by the web configuration.
 
+use super::live::LARGEST;
 use super::sans::{AllowedSans, San};
 use super::web_config::TlsServer;
+use crate::files;
 use anyhow::{Context as _, anyhow, bail};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::pem::PemObject as _;
@@ -34,10 +36,36 @@ pub(super) enum ClientAuth {
     Required,
 }
 
-/// What a handshake needs, and whether clients must have a certificate.
+/// What a handshake needs, and what it proves.
+#[derive(Clone)]
 pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,
+    pub(super) policy: Arc<Policy>,
+}
+
+/// What a connection has met when its handshake is over. The server's own certificate is no part of it: renewing that
+/// ends nobody's connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Policy {
     pub(super) clients: ClientAuth,
+    authorities: Vec<CertificateDer<'static>>,
+    allowed_sans: Vec<String>,
+    versions: [Option<String>; 2],
+    cipher_suites: Vec<String>,
+    curves: Vec<String>,
+}
+
+impl Policy {
+    fn new(written: &TlsServer, clients: ClientAuth, authorities: Vec<CertificateDer<'static>>) -> Self {
+        Self {
+            clients,
+            authorities,
+            allowed_sans: written.client_allowed_sans.clone(),
+            versions: [written.min_version.clone(), written.max_version.clone()],
+            cipher_suites: written.cipher_suites.clone(),
+            curves: written.curve_preferences.clone(),
+        }
+    }
 }
 
 impl Tls {
@@ -48,7 +76,8 @@ impl Tls {
         let key = private_key(written, folder)?;
         let clients = client_auth(written.client_auth_type.as_deref())?;
         let provider = Arc::new(provider(written)?);
-        let verifier = verifier(written, clients, folder, &provider)?;
+        let authorities = authorities(written, clients, folder)?;
+        let verifier = verifier(written, clients, &authorities, &provider)?;
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(written)?)
             .context("cipher_suites and versions leave nothing to speak")?;
@@ -61,7 +90,8 @@ impl Tls {
         })?;
         config.ignore_client_order = written.prefer_server_cipher_suites.unwrap_or(true);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), clients })
+        let policy = Arc::new(Policy::new(written, clients, authorities));
+        Ok(Self { config: Arc::new(config), policy })
     }
 }
 
@@ -87,12 +117,12 @@ fn client_auth(written: Option<&str>) -> anyhow::Result<ClientAuth> {
     })
 }
 
-fn verifier(
+/// Who vouches for clients.
+fn authorities(
     written: &TlsServer,
     clients: ClientAuth,
     folder: &Path,
-    provider: &Arc<CryptoProvider>,
-) -> anyhow::Result<Option<Arc<dyn ClientCertVerifier>>> {
+) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let (ca, file) = (written.client_ca.as_deref(), written.client_ca_file.as_deref());
     if clients == ClientAuth::None {
         if ca.is_some() || file.is_some() || !written.client_allowed_sans.is_empty() {
@@ -100,13 +130,26 @@ fn verifier(
                 "client_ca_file and client_allowed_sans mean nothing without client_auth_type: RequireAndVerifyClientCert"
             );
         }
+        return Ok(Vec::new());
+    }
+    certificates("client_ca", ca, file, folder)?
+        .context("client_ca_file is missing: name the certificates of those who vouch for clients")
+}
+
+fn verifier(
+    written: &TlsServer,
+    clients: ClientAuth,
+    authorities: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> anyhow::Result<Option<Arc<dyn ClientCertVerifier>>> {
+    if clients == ClientAuth::None {
         return Ok(None);
     }
-    let authorities = certificates("client_ca", ca, file, folder)?
-        .context("client_ca_file is missing: name the certificates of those who vouch for clients")?;
     let mut roots = RootCertStore::empty();
     for authority in authorities {
-        roots.add(authority).map_err(|e| anyhow!("client_ca_file: a certificate cannot be used ({e})"))?;
+        roots
+            .add(authority.clone())
+            .map_err(|e| anyhow!("client_ca_file: a certificate cannot be used ({e})"))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = if clients == ClientAuth::IfGiven { builder.allow_unauthenticated() } else { builder };
@@ -177,7 +220,8 @@ fn pem<'a>(
         (Some(text), None) => Some((key.to_owned(), text.as_bytes().into())),
         (None, Some(file)) => {
             let path = folder.join(file);
-            let bytes = std::fs::read(&path).with_context(|| format!("{key}_file: {}", path.display()))?;
+            let bytes = files::read_regular(&path, LARGEST)
+                .with_context(|| format!("{key}_file: {}", path.display()))?;
             Some((format!("{key}_file: {}", path.display()), bytes.into()))
         }
         (None, None) => None,
@@ -247,12 +291,12 @@ mod tests {
             of(&format!(", cipher_suites: [{one}], curve_preferences: [CurveP384], min_version: TLS12"));
         assert_eq!(suites(&tls), [one]);
         assert_eq!(tls.config.crypto_provider().kx_groups[0].name(), rustls::NamedGroup::secp384r1);
-        assert!(tls.config.ignore_client_order && tls.clients == ClientAuth::None);
+        assert!(tls.config.ignore_client_order && tls.policy.clients == ClientAuth::None);
         let clients = of(", client_auth_type: RequireAndVerifyClientCert, client_ca_file: b.crt");
-        assert_eq!(clients.clients, ClientAuth::Required);
+        assert_eq!(clients.policy.clients, ClientAuth::Required);
         let given =
             of(", client_auth_type: VerifyClientCertIfGiven, client_ca_file: b.crt, min_version: TLS13");
-        assert_eq!(given.clients, ClientAuth::IfGiven);
+        assert_eq!(given.policy.clients, ClientAuth::IfGiven);
     }
 
     #[test]

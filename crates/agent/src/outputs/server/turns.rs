@@ -3,11 +3,11 @@
 
 use super::problem::Refusal;
 use axum::http::StatusCode;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Checks of one peer that run or wait.
 const MOST_EACH: usize = 4;
@@ -15,8 +15,36 @@ const MOST_EACH: usize = 4;
 /// A number of turns at once, and a line before them.
 pub(super) struct Turns {
     running: Arc<Semaphore>,
-    pending: Mutex<HashMap<IpAddr, usize>>,
+    pending: Mutex<Pending>,
     most: usize,
+}
+
+/// Who runs or waits.
+#[derive(Default)]
+struct Pending {
+    by_number: BTreeMap<u64, Entry>,
+    next: u64,
+}
+
+struct Entry {
+    peer: IpAddr,
+    /// Sends whoever waits away; `None` where it runs.
+    displace: Option<oneshot::Sender<()>>,
+}
+
+impl Pending {
+    fn of(&self, peer: IpAddr) -> usize {
+        self.by_number.values().filter(|entry| entry.peer == peer).count()
+    }
+
+    /// Makes room for one more of `peer`: of whoever has most the last who waits goes, if he has more than `peer` will have.
+    fn displace_for(&mut self, peer: IpAddr) -> bool {
+        let waiting = self.by_number.iter().filter(|(_, entry)| entry.displace.is_some());
+        let most = waiting.map(|(number, entry)| (self.of(entry.peer), *number)).max();
+        let Some((_, number)) = most.filter(|(held, _)| *held > self.of(peer) + 1) else { return false };
+        let displaced = self.by_number.remove(&number).and_then(|entry| entry.displace);
+        displaced.is_some_and(|displace| displace.send(()).is_ok())
+    }
 }
 
 /// A turn; it ends when this is dropped.
@@ -27,18 +55,12 @@ pub(super) struct Turn {
 
 struct Place {
     turns: Arc<Turns>,
-    peer: IpAddr,
+    number: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut pending = self.turns.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = pending.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                pending.remove(&self.peer);
-            }
-        }
+        self.turns.pending().by_number.remove(&self.number);
     }
 }
 
@@ -50,24 +72,38 @@ impl Turns {
 
     /// Waits for a turn; refused where too many wait already.
     pub(super) async fn next(self: &Arc<Self>, peer: IpAddr) -> Result<Turn, Refusal> {
-        let place = self.place(network(peer))?;
-        // Never closed.
-        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| busy())?;
+        let (place, displaced) = self.place(network(peer))?;
+        let running = tokio::select! {
+            biased;
+            // Never closed.
+            running = Arc::clone(&self.running).acquire_owned() => running.map_err(|_| busy())?,
+            _ = displaced => return Err(busy()),
+        };
+        if let Some(entry) = self.pending().by_number.get_mut(&place.number) {
+            entry.displace = None;
+        }
         Ok(Turn { _place: place, _running: running })
     }
 
-    fn place(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Refusal> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending.get(&peer).is_some_and(|count| *count >= MOST_EACH) {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(self: &Arc<Self>, peer: IpAddr) -> Result<(Place, oneshot::Receiver<()>), Refusal> {
+        let mut pending = self.pending();
+        if pending.of(peer) >= MOST_EACH {
             let detail = "too many credentials of your address are being checked; try again in a second";
             let refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail);
             return Err(refusal.retry_after(Duration::from_secs(1)));
         }
-        if pending.values().sum::<usize>() >= self.most {
+        if pending.by_number.len() >= self.most && !pending.displace_for(peer) {
             return Err(busy());
         }
-        *pending.entry(peer).or_default() += 1;
-        Ok(Place { turns: Arc::clone(self), peer })
+        let (displace, displaced) = oneshot::channel();
+        let number = pending.next;
+        pending.next += 1;
+        pending.by_number.insert(number, Entry { peer, displace: Some(displace) });
+        Ok((Place { turns: Arc::clone(self), number }, displaced))
     }
 }
 
@@ -76,13 +112,15 @@ fn busy() -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(Duration::from_secs(5))
 }
 
-/// Whoever has an address of IPv6 has a whole network of them.
+/// Who counts as one: whoever has an address of IPv6 has a whole network of them (a site has a /56 or more), and this
+/// machine has all of 127/8.
 pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            Ipv6Addr::new(a, b, c, d & 0xff00, 0, 0, 0, 0).into()
         }
+        IpAddr::V4(address) if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
@@ -90,6 +128,15 @@ pub(super) fn network(peer: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_many_addresses_is_one() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("127.0.0.9"), of("::ffff:127.3.2.1"));
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:ff::2"));
+        assert_ne!(of("2001:db8:0:100::1"), of("2001:db8:0:ff::2"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+    }
 
     #[tokio::test]
     async fn one_peer_cannot_fill_the_line() {
@@ -104,9 +151,13 @@ mod tests {
         assert_eq!(refused("2001:db8::99"), Some(429));
         held.push(turns.place(peer("10.0.0.1")).unwrap());
         held.push(turns.place(peer("10.0.0.2")).unwrap());
-        assert_eq!(refused("10.0.0.3"), Some(503));
+        for (n, sent_away) in [("10.0.0.3", 3), ("10.0.0.4", 2), ("10.0.0.5", 1)] {
+            held.push(turns.place(peer(n)).unwrap());
+            assert_eq!(held[sent_away].1.try_recv(), Ok(()), "the last of whoever has most makes room");
+        }
+        assert_eq!(refused("10.0.0.6"), Some(503), "nobody has more than his share");
         held.clear();
-        assert!(turns.pending.lock().unwrap().is_empty());
+        assert!(turns.pending().by_number.is_empty());
         let first = turns.next(peer("10.0.0.1")).await.unwrap();
         let second = tokio::time::timeout(Duration::from_millis(10), turns.next(peer("10.0.0.2"))).await;
         assert!(second.is_err(), "one at a time");

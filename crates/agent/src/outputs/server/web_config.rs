@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, bail};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,15 @@ pub(super) struct WebConfig {
     /// HTTP.
     pub(super) http_server_config: Option<HttpServer>,
     /// bcrypt hashes by user.
-    pub(super) basic_auth_users: Option<BTreeMap<String, Secret>>,
+    #[serde(deserialize_with = "written")]
+    basic_auth_users: Written<BTreeMap<String, Secret>>,
+}
+
+/// `None` where the key is not there, `Some(None)` where nothing is below it.
+type Written<T> = Option<Option<T>>;
+
+fn written<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Written<T>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 /// `tls_server_config:`
@@ -99,6 +107,15 @@ impl WebConfig {
         serde_saphyr::from_str(text).map_err(|e| anyhow::anyhow!(harmless(&e.without_snippet().to_string())))
     }
 
+    /// bcrypt hashes by user. A list that lost its users is an error: it would let everybody in.
+    pub(super) fn users(self) -> anyhow::Result<BTreeMap<String, Secret>> {
+        match self.basic_auth_users {
+            None => Ok(BTreeMap::new()),
+            Some(Some(users)) if !users.is_empty() => Ok(users),
+            Some(_) => bail!("basic_auth_users: nobody is below it: name users, or leave the key out"),
+        }
+    }
+
     /// Headers of every answer.
     pub(super) fn headers(&self) -> anyhow::Result<HeaderMap> {
         let written = self.http_server_config.iter().flat_map(|http| &http.headers);
@@ -158,11 +175,15 @@ mod tests {
             X-Frame-Options: deny\nbasic_auth_users:\n  alice: $2y$x\n";
         let config = WebConfig::parse(text).unwrap();
         assert_eq!(config.headers().unwrap()["x-frame-options"], "deny");
-        assert_eq!(config.basic_auth_users.unwrap()["alice"].reveal(), "$2y$x");
-        let files = config.tls_server_config.unwrap().files(Path::new("/f"));
+        let files = config.tls_server_config.as_ref().unwrap().files(Path::new("/f"));
+        assert_eq!(config.users().unwrap()["alice"].reveal(), "$2y$x");
         assert_eq!(files, ["/f/a", "/f/b", "/f/c"].map(PathBuf::from));
-        for empty in ["", "# nothing\n", "tls_server_config:\nbasic_auth_users:\n"] {
-            assert!(WebConfig::parse(empty).is_ok(), "{empty}");
+        for empty in ["", "# nothing\n", "tls_server_config:\n"] {
+            assert!(WebConfig::parse(empty).unwrap().users().unwrap().is_empty(), "{empty}");
+        }
+        for nobody in ["basic_auth_users:\n", "basic_auth_users: {}\n"] {
+            let error = WebConfig::parse(nobody).unwrap().users().err().unwrap().to_string();
+            assert!(error.contains("nobody is below it"), "{nobody}: {error}");
         }
     }
 

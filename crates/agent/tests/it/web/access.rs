@@ -52,7 +52,8 @@ fn a_page_of_elsewhere_cannot_read_the_api_under_its_own_name() {
     for host in ["localhost", "localhost:9836", "127.0.0.1", &client.address, "[::1]:1"] {
         assert_eq!(of(host, "/api/v1/nothing").status, 404, "{host}");
     }
-    for host in ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example"] {
+    for host in ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "[::1].evil.example"]
+    {
         let answer = of(host, "/api/v1/sessions");
         assert_eq!(answer.status, 421, "{host}");
         assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
@@ -60,6 +61,8 @@ fn a_page_of_elsewhere_cannot_read_the_api_under_its_own_name() {
     }
     let absolute = client.send("http://evil.example/api/v1/sessions", &[("Host", "localhost")]).unwrap();
     assert_eq!(absolute.status, 421);
+    let twice = client.send("/api/v1/sessions", &[("Host", "localhost"), ("Host", "localhost")]).unwrap();
+    assert_eq!(twice.status, 421);
     let cross =
         client.send("/api/v1/x", &[("Host", "localhost"), ("Origin", "http://evil.example")]).unwrap();
     assert!(!cross.head.contains("access-control-"), "{}", cross.head);
