@@ -16,8 +16,10 @@ pub(super) struct Loaded {
     pub(super) tls: Option<Tls>,
     pub(super) users: Users,
     pub(super) headers: HeaderMap,
-    /// A key file that others may read.
+    /// A file with a key in it that others may read.
     pub(super) exposed_key: Option<PathBuf>,
+    /// Whether there is a limit of requests, which is not followed.
+    pub(super) rate_limit: bool,
 }
 
 impl Loaded {
@@ -129,11 +131,11 @@ fn load(path: &Path, stamps: &mut Stamps) -> anyhow::Result<Loaded> {
     let config = WebConfig::parse(&text(path)?)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let headers = config.headers()?;
-    let mut loaded = Loaded { headers, ..Loaded::default() };
+    let mut loaded = Loaded { headers, rate_limit: config.rate_limit.is_some(), ..Loaded::default() };
     if let Some(written) = &config.tls_server_config {
         stamps.extend(written.files(folder).into_iter().map(|path| (path.clone(), Stamp::of(&path))));
         loaded.tls = Some(Tls::load(written, folder).context("tls_server_config")?);
-        loaded.exposed_key = exposed_key(written, folder);
+        loaded.exposed_key = exposed_key(written, path);
     }
     loaded.users = Users::new(config.users()?)?;
     Ok(loaded)

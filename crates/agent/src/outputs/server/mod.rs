@@ -102,6 +102,11 @@ impl Web {
         if let Some(key) = &loaded.exposed_key {
             say::warn(format_args!("web.config_file: {} may be read by others: chmod o-r", key.display()));
         }
+        if loaded.rate_limit {
+            say::warn(
+                "web.config_file: rate_limit has no effect here; the limits of connections and checks are fixed",
+            );
+        }
         if loaded.tls.is_none() && !self.is_loopback() && (loaded.users.len() > 0 || self.bearer.is_some()) {
             say::warn(
                 "web.config_file: passwords and tokens come over the network as they are; configure tls_server_config",

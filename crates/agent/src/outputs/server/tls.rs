@@ -95,9 +95,13 @@ impl Tls {
     }
 }
 
-/// The key file where others than its owner and group may read it.
-pub(super) fn exposed_key(written: &TlsServer, folder: &Path) -> Option<PathBuf> {
-    let path = folder.join(written.key_file.as_ref()?);
+/// The file with the key, where others than its owner and group may read it; that is the configuration itself where the
+/// key is in it.
+pub(super) fn exposed_key(written: &TlsServer, config: &Path) -> Option<PathBuf> {
+    let path = match &written.key_file {
+        Some(file) => config.parent().unwrap_or(Path::new(".")).join(file),
+        None => config.to_owned(),
+    };
     let mode = std::fs::metadata(&path).ok()?.permissions().mode();
     (mode & 0o004 != 0).then_some(path)
 }

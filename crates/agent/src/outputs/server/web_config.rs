@@ -3,8 +3,10 @@
 
 use anyhow::{Context as _, bail};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +30,8 @@ pub(super) struct WebConfig {
     /// bcrypt hashes by user.
     #[serde(deserialize_with = "written")]
     basic_auth_users: Written<BTreeMap<String, Secret>>,
+    /// Read, so that a file for other exporters is good here, and not followed.
+    pub(super) rate_limit: Option<IgnoredAny>,
 }
 
 /// `None` where the key is not there, `Some(None)` where nothing is below it.
@@ -37,33 +41,57 @@ fn written<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Wr
     Option::deserialize(from).map(Some)
 }
 
+/// Nothing below a key, or an empty text, is as if the key were not there.
+fn absent_if_empty<'de, D: Deserializer<'de>, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de> + AsRef<OsStr>,
+{
+    Ok(Option::<T>::deserialize(from)?.filter(|text| !text.as_ref().is_empty()))
+}
+
+fn empty_if_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
 /// `tls_server_config:`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TlsServer {
     /// Certificate and its chain, PEM.
+    #[serde(deserialize_with = "absent_if_empty")]
     pub(super) cert_file: Option<PathBuf>,
     /// The same, here.
+    #[serde(deserialize_with = "absent_if_empty")]
     pub(super) cert: Option<String>,
     /// Private key, PEM.
+    #[serde(deserialize_with = "absent_if_empty")]
     pub(super) key_file: Option<PathBuf>,
     /// The same, here.
+    #[serde(deserialize_with = "absent_if_empty")]
     pub(super) key: Option<Secret>,
     /// What is asked of clients.
+    #[serde(deserialize_with = "absent_if_empty")]
     pub(super) client_auth_type: Option<String>,
     /// Who vouches for clients, PEM.
+    #[serde(deserialize_with = "absent_if_empty")]
     pub(super) client_ca_file: Option<PathBuf>,
     /// The same, here.
+    #[serde(deserialize_with = "absent_if_empty")]
     pub(super) client_ca: Option<String>,
     /// A client's certificate must have one of these names.
+    #[serde(deserialize_with = "empty_if_absent")]
     pub(super) client_allowed_sans: Vec<String>,
     /// `TLS12` or `TLS13`.
+    #[serde(deserialize_with = "absent_if_empty")]
     pub(super) min_version: Option<String>,
     /// `TLS12` or `TLS13`.
+    #[serde(deserialize_with = "absent_if_empty")]
     pub(super) max_version: Option<String>,
     /// Names as in Go.
+    #[serde(deserialize_with = "empty_if_absent")]
     pub(super) cipher_suites: Vec<String>,
     /// Names as in Go.
+    #[serde(deserialize_with = "empty_if_absent")]
     pub(super) curve_preferences: Vec<String>,
     /// Whose order of cipher suites counts.
     pub(super) prefer_server_cipher_suites: Option<bool>,
@@ -77,6 +105,7 @@ pub(super) struct HttpServer {
     #[serde(rename = "http2")]
     _http2: Option<bool>,
     /// Headers of every answer.
+    #[serde(deserialize_with = "empty_if_absent")]
     headers: BTreeMap<String, String>,
 }
 
@@ -89,6 +118,12 @@ impl Secret {
     /// The secret.
     pub(super) fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl AsRef<OsStr> for Secret {
+    fn as_ref(&self) -> &OsStr {
+        self.0.as_ref()
     }
 }
 
@@ -181,6 +216,13 @@ mod tests {
         for empty in ["", "# nothing\n", "tls_server_config:\n"] {
             assert!(WebConfig::parse(empty).unwrap().users().unwrap().is_empty(), "{empty}");
         }
+        let absent = "tls_server_config: {cert_file: '', key: '', client_ca: , cipher_suites: , client_allowed_sans: , \
+            curve_preferences: , min_version: ''}\nhttp_server_config: {headers: }\nrate_limit: {interval: 1s, burst: 5}\n";
+        let config = WebConfig::parse(absent).unwrap();
+        assert!(config.rate_limit.is_some() && config.headers().unwrap().is_empty());
+        let tls = config.tls_server_config.unwrap();
+        assert!(tls.cert_file.is_none() && tls.key.is_none() && tls.client_ca.is_none());
+        assert!(tls.min_version.is_none() && tls.cipher_suites.is_empty());
         for nobody in ["basic_auth_users:\n", "basic_auth_users: {}\n"] {
             let error = WebConfig::parse(nobody).unwrap().users().err().unwrap().to_string();
             assert!(error.contains("nobody is below it"), "{nobody}: {error}");

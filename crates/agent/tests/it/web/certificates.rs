@@ -65,4 +65,15 @@ fn a_key_that_others_may_read_is_told() {
     std::fs::set_permissions(node.path("web.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let serve = serve(&node, TLS, &[]);
     serve.said("web.key may be read by others");
+
+    // And where the key is in the configuration itself.
+    let indented = |name: &str| {
+        let text = std::fs::read_to_string(node.path(name)).unwrap();
+        text.lines().map(|line| format!("    {line}\n")).collect::<String>()
+    };
+    let web = format!("tls_server_config:\n  cert_file: web.crt\n  key: |\n{}", indented("web.key"));
+    std::fs::write(node.path("web.yaml"), web + "rate_limit: {interval: 1s, burst: 5}\n").unwrap();
+    std::fs::set_permissions(node.path("web.yaml"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    serve.said("web.yaml may be read by others");
+    serve.said("rate_limit has no effect here");
 }
