@@ -69,7 +69,7 @@ fn a_key_that_others_may_read_is_told() {
     // And where the key is in the configuration itself.
     let indented = |name: &str| {
         let text = std::fs::read_to_string(node.path(name)).unwrap();
-        text.lines().map(|line| format!("    {line}\n")).collect::<String>()
+        text.lines().map(|line| format!("    {line}\n")).collect::<Vec<_>>().concat()
     };
     let web = format!("tls_server_config:\n  cert_file: web.crt\n  key: |\n{}", indented("web.key"));
     std::fs::write(node.path("web.yaml"), web + "rate_limit: {interval: 1s, burst: 5}\n").unwrap();
