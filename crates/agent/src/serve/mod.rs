@@ -1,4 +1,5 @@
-//! The one loop. It owns the recorder and waits on one channel for whatever happens: a sample is ready, a signal came. The sources are read on a thread of their own, HTTP is answered on another: what hangs in one of them
+//! The one loop. It owns the recorder and waits on one channel for whatever happens: a sample is ready, a signal came.
+//! The sources are read on a thread of their own, HTTP is answered on another: what hangs in one of them
 //! hangs nothing else.
 
 mod io;
@@ -121,7 +122,12 @@ impl<'a> Loop<'a> {
         recorder.set_monitor(monitor(&settings, has_ledger));
         let reading = Reading::before_the_first(Arc::clone(recorder.counters()));
         let reloaded = reload.as_ref().map(|_| (true, clock.now_us() as f64 / 1e6));
-        let published = watch::Sender::new(Arc::new(publish(&settings, reloaded, &reading)));
+        let published = watch::Sender::new(Arc::new(publish(
+            &settings,
+            reloaded,
+            &reading,
+            ledger_is(&settings, has_ledger),
+        )));
         let (sender, events) = channel();
         let state_dir = settings.common.state_dir.clone();
         let (heart, progress) = (Heart::new(clock.clone()), Progress::default());
@@ -279,12 +285,8 @@ impl<'a> Loop<'a> {
     }
 
     fn publish(&self) {
-        let ledger = match self.settings.ledger {
-            None => LedgerIs::Off,
-            Some(_) if !self.has_ledger || self.recorder.ledger_fails() => LedgerIs::Failing,
-            Some(_) => LedgerIs::Kept,
-        };
-        let published = publish(&self.settings, self.reloaded, &self.reading).with_ledger(ledger);
+        let ledger = ledger_is(&self.settings, self.has_ledger && !self.recorder.ledger_fails());
+        let published = publish(&self.settings, self.reloaded, &self.reading, ledger);
         published.prepare(&self.published.borrow());
         self.published.send_replace(Arc::new(published));
     }
@@ -365,9 +367,22 @@ fn open_ledger(settings: &ServeSettings, recorder: &mut Recorder) -> bool {
     }
 }
 
-fn publish(settings: &ServeSettings, reloaded: Option<(bool, f64)>, reading: &Reading) -> Published {
+fn ledger_is(settings: &ServeSettings, is_written: bool) -> LedgerIs {
+    match settings.ledger {
+        None => LedgerIs::Off,
+        Some(_) if is_written => LedgerIs::Kept,
+        Some(_) => LedgerIs::Failing,
+    }
+}
+
+fn publish(
+    settings: &ServeSettings,
+    reloaded: Option<(bool, f64)>,
+    reading: &Reading,
+    ledger: LedgerIs,
+) -> Published {
     let labels = settings.common.labels.clone();
-    Published::new(reading.clone(), labels, reloaded, micros(settings.stale_after()))
+    Published::new(reading.clone(), labels, reloaded, micros(settings.stale_after()), ledger)
 }
 
 fn warn_of_two_outputs(settings: &ServeSettings) {

@@ -53,7 +53,7 @@ struct Sending {
     published: watch::Receiver<Arc<Published>>,
     clock: Clock,
     schedule: Schedule,
-    /// The snapshot that arrived last, by when it was taken.
+    /// The last snapshot that is done with, by when it was taken: it arrived, or was refused for good.
     sent: Option<i64>,
 }
 

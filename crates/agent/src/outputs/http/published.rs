@@ -79,16 +79,16 @@ impl<T> Form<T> {
 
 impl Published {
     /// `reload` is of [`Context::reload`]; older than `stale_after_us` the snapshot is stale.
-    pub fn new(reading: Reading, labels: Labels, reload: Option<(bool, f64)>, stale_after_us: i64) -> Self {
+    pub fn new(
+        reading: Reading,
+        labels: Labels,
+        reload: Option<(bool, f64)>,
+        stale_after_us: i64,
+        ledger: LedgerIs,
+    ) -> Self {
         let (text, open_metrics) = (Rendered::default(), Rendered::default());
         let changes = OnceLock::new();
-        Self { reading, labels, reload, stale_after_us, ledger: LedgerIs::Kept, text, open_metrics, changes }
-    }
-
-    /// Of a program whose ledger is so; where it is not said, all is well with it.
-    #[must_use]
-    pub fn with_ledger(self, ledger: LedgerIs) -> Self {
-        Self { ledger, ..self }
+        Self { reading, labels, reload, stale_after_us, ledger, text, open_metrics, changes }
     }
 
     /// How it is with the ledger.
@@ -223,7 +223,7 @@ mod tests {
     fn what_was_asked_for_more_than_once_is_ready_in_the_next() {
         let published = || {
             let reading = Reading::before_the_first(Arc::new(CounterView::default()));
-            Published::new(reading, Labels::default(), None, 0)
+            Published::new(reading, Labels::default(), None, 0, LedgerIs::Off)
         };
         let ready = |after: &Published, format| {
             let next = published();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::outputs::http::{Heart, Published, Reading};
+use crate::outputs::http::{Heart, LedgerIs, Published, Reading};
 use crate::report::period::Period;
 use axum::body::{Body, to_bytes};
 use axum::extract::Query;
@@ -11,10 +11,10 @@ use gpu_session_sources::clock::Clock;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-/// What there is before the first sample.
-fn nothing_yet() -> (watch::Sender<Arc<Published>>, Shared) {
+/// What there is before the first sample, with a ledger that is so.
+fn nothing_yet(ledger: LedgerIs) -> (watch::Sender<Arc<Published>>, Shared) {
     let reading = Reading::before_the_first(Arc::new(CounterView::default()));
-    let published = watch::Sender::new(Arc::new(Published::new(reading, Labels::default(), None, 0)));
+    let published = watch::Sender::new(Arc::new(Published::new(reading, Labels::default(), None, 0, ledger)));
     let shared = Shared {
         published: published.subscribe(),
         clock: Clock::Real,
@@ -27,7 +27,7 @@ fn nothing_yet() -> (watch::Sender<Arc<Published>>, Shared) {
 
 #[test]
 fn before_the_first_sample_nothing_is_made_up() {
-    let (_published, shared) = nothing_yet();
+    let (_published, shared) = nothing_yet(LedgerIs::Off);
     let routes = api(shared);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -38,13 +38,17 @@ fn before_the_first_sample_nothing_is_made_up() {
             assert_eq!(answer.headers()["retry-after"], "5");
             let body = to_bytes(answer.into_body(), 1 << 16).await.unwrap();
             assert!(String::from_utf8_lossy(&body).contains("no sample yet"), "{body:?}");
+
+            let request = Request::get(format!("/api/v1/{path}?since=1h")).body(Body::empty()).unwrap();
+            let answer = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "there may be a file, but it is not kept");
         }
     });
 }
 
 #[test]
 fn queries_wait_for_those_that_run_and_then_are_refused() {
-    let (_published, shared) = nothing_yet();
+    let (_published, shared) = nothing_yet(LedgerIs::Kept);
     let (streams, queries) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let api = Api { shared, streams, queries: Arc::clone(&queries) };
     let ask = || async {
