@@ -15,7 +15,6 @@ use gpu_session_api::{
     UserUsages,
 };
 use gpu_session_core::json::seconds;
-use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Period of the first page, and the place of the last one on this.
-type Cursor<K> = (i64, i64, K);
+type Cursor = (i64, i64, Place);
 
 /// Sessions of the period.
 pub(super) async fn sessions(api: &Api, asked: OfSessions, period: Period) -> Result<Response, Refusal> {
@@ -102,11 +101,8 @@ pub(super) async fn users(api: &Api, asked: OfUsers, period: Period) -> Result<R
 }
 
 /// The period of the first page, and the place of the last one so far.
-fn resumed<K: DeserializeOwned>(
-    period: Period,
-    cursor: Option<&String>,
-) -> Result<(Period, Option<K>), Refusal> {
-    Ok(match page::place::<Cursor<K>>(cursor)? {
+fn resumed(period: Period, cursor: Option<&String>) -> Result<(Period, Option<Place>), Refusal> {
+    Ok(match page::place::<Cursor>(cursor)? {
         Some((since_us, until_us, last)) => (Period { since_us, until_us }, Some(last)),
         None => (period, None),
     })
