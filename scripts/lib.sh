@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the scripts: needs and their remedies.
 
 say() { printf '==> %s\n' "$*"; }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
-# Prometheus, node_exporter, containerd, runc and busybox (Debian's packages, unpacked), independent clients of NVML,
-# OpenMetrics and OpenAPI, Kubernetes' schemas and helm (PyPI), cargo-deny.
+# Prometheus, node_exporter, containerd, runc, etcd and busybox (Debian's packages, unpacked), independent clients of
+# NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI), Kubernetes' servers and helmfile (Go
+# modules), cargo-deny.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -54,6 +55,8 @@ need_rust
 need python3 python3 python3-venv
 need curl curl
 need unshare util-linux
+need shellcheck shellcheck
+need openssl openssl
 need pkill procps
 unpacked prometheus prometheus
 unpacked promtool prometheus
@@ -64,13 +67,14 @@ unpacked containerd containerd
 unpacked ctr containerd
 unpacked containerd-shim-runc-v2 containerd
 unpacked runc runc
+unpacked etcd etcd-server
 static_busybox || unpack busybox busybox-static
 static_busybox || die "no busybox that needs no library; install the package busybox-static"
 
 if [ ! -x "$tools/bin/python" ]; then
     say "making a Python environment"
     if ! python3 -m venv "$tools" 2>/dev/null; then
-        rm -rf "$tools/bin"
+        rm -rf "${tools:?}/bin"
         [ "$(id -u)" = 0 ] || die "python3-venv is missing; install it: sudo apt-get install -y python3-venv"
         apt-get -qq update >/dev/null && apt-get -qq install -y python3-venv >/dev/null
         python3 -m venv "$tools"
@@ -98,11 +102,13 @@ found=$("$tools/bin/python" -c 'from importlib.metadata import version; print(ve
 # The one that is pinned and no other: the expected manifests are its.
 wanted=$(sed -n 's/^# helm \([0-9.]*\).*/\1/p' tests/chart/helm.txt)
 found=$("$tools/bin/helm" version --template '{{.Version}}' 2>/dev/null) || found=
-[ "$found" = "v$wanted" ] || {
-    [ "$(uname -m)" = x86_64 ] || die "put helm $wanted into target/test-tools/bin: it is fetched for x86-64 only"
-    say "fetching helm $wanted"
-    "$tools/bin/python" scripts/fetch-helm.py tests/chart/helm.txt "$tools/bin/helm" || die "helm $wanted could not be fetched"
-}
+if [ "$found" != "v$wanted" ] || [ ! -x "$tools/bin/kubectl" ]; then
+    [ "$(uname -m)" = x86_64 ] || die "put kubectl and helm $wanted into target/test-tools/bin: they are fetched for x86-64 only"
+    say "fetching kubectl and helm $wanted"
+    "$tools/bin/python" scripts/fetch-kubectl-helm.py tests/chart/helm.txt "$tools/bin" || die "helm $wanted could not be fetched"
+fi
+
+scripts/setup-cluster.sh "$tools"
 
 command -v cargo-deny >/dev/null 2>&1 || [ -x "$tools/bin/cargo-deny" ] || {
     say "building cargo-deny (once; some minutes)"

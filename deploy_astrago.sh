@@ -1,0 +1,396 @@
+#!/usr/bin/env bash
+# Installs, checks and removes the stack that helmfile.yaml.gotmpl describes. `./deploy_astrago.sh --help` says how.
+set -euo pipefail
+
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+environment=${ASTRAGO_ENV:-astrago}
+values=$root/environments/$environment/values.yaml
+# Ours, and where the commands that look at the result find it.
+monitoring=gpu-session-monitoring
+namespace=gpu-operator
+# The Job of the first sample, and the ConfigMap that tells the Job of the removal to keep nothing.
+sample_job=gpu-session-metrics-collector
+purge_map=gpu-session-monitoring-removal
+# Namespaces that this script made carry it.
+made_by=app.kubernetes.io/managed-by=deploy_astrago
+
+usage() {
+    cat <<END
+usage: ./deploy_astrago.sh COMMAND [RELEASE] [OPTION]
+
+Installs the stack of an environment: kube-prometheus-stack, gpu-operator and gpu-session-monitoring.
+RELEASE is one of the three; without it a command is for all that the environment has.
+
+Commands:
+  env                 make environments/$environment/values.yaml from the example
+  sync [RELEASE]      install or upgrade; what is as it should be stays as it is
+  diff [RELEASE]      show what sync would change
+  template [RELEASE]  show the manifests; asks no cluster
+  status [RELEASE]    show what is installed and whether it runs
+  doctor              check every prerequisite on every GPU node
+  destroy [RELEASE]   remove what sync made, with the metrics on the nodes; says what it leaves
+
+Options:
+  --purge             destroy: also the counters and the ledger on the nodes
+  --force             destroy: do not wait for nodes that cannot be cleaned
+  -h, --help          show this
+
+Environment variables:
+  ASTRAGO_ENV         the environment (default: astrago)
+  KUBECONFIG          the cluster, as for kubectl
+
+Examples:
+  ./deploy_astrago.sh sync
+  ./deploy_astrago.sh sync gpu-session-monitoring
+  ASTRAGO_ENV=lab ./deploy_astrago.sh diff gpu-session-monitoring
+  ./deploy_astrago.sh destroy gpu-session-monitoring --purge
+END
+}
+
+say() { printf '==> %s\n' "$*"; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+misuse() {
+    printf 'error: %s; see ./deploy_astrago.sh --help\n' "$*" >&2
+    exit 2
+}
+
+# --- what must be there ---
+
+# need COMMAND WHERE-TO-GET-IT
+need() { command -v "$1" >/dev/null 2>&1 || die "$1 is missing; install it: $2"; }
+
+check_tools() {
+    need helm "https://helm.sh/docs/intro/install"
+    need helmfile "https://helmfile.readthedocs.io"
+    local version
+    version=$(helm version --template '{{.Version}}' 2>/dev/null) || version=
+    [[ $version =~ ^v?([0-9]+)\.([0-9]+) ]] || die "helm does not tell its version; install it anew"
+    ((BASH_REMATCH[1] > 3 || (BASH_REMATCH[1] == 3 && BASH_REMATCH[2] >= 8))) ||
+        die "helm $version is too old; install 3.8 or later"
+    version=$(helmfile version --output short 2>/dev/null) || version=
+    [[ $version =~ ^v?([0-9]+)\. ]] || die "helmfile does not tell its version; install 1.0 or later"
+    ((BASH_REMATCH[1] >= 1)) || die "helmfile $version is too old; install 1.0 or later"
+}
+
+check_cluster() {
+    need kubectl "https://kubernetes.io/docs/tasks/tools"
+    local context answer
+    context=$(kubectl config current-context 2>/dev/null) || context=
+    [[ -n $context ]] || die "no cluster is chosen; set KUBECONFIG, or run: kubectl config use-context NAME"
+    answer=$(kubectl get --raw /version --request-timeout=10s 2>&1) ||
+        die "the cluster of context $context does not answer: $(tail -n 1 <<<"$answer"); see: kubectl config view --minify"
+    say "cluster: $context"
+}
+
+check_environment() {
+    [[ $environment =~ ^[a-z0-9]([a-z0-9-]*[a-z0-9])?$ ]] ||
+        die "ASTRAGO_ENV=$environment is no name of an environment; use small letters, digits and dashes"
+}
+
+# What installs makes the environment that is not there yet; what removes or looks takes none for granted.
+need_values() {
+    [[ ! -e $values ]] || return 0
+    [[ $command =~ ^(sync|diff|template)$ ]] ||
+        die "$values is not there; set ASTRAGO_ENV to the environment that was installed, or run: ./deploy_astrago.sh env"
+    make_environment >&2
+}
+
+# --- helmfile ---
+
+# helmfile for the environment
+stack() {
+    ASTRAGO_ENV=$environment helmfile --file "$root/helmfile.yaml.gotmpl" --environment "$environment" "$@"
+}
+
+# Names and namespaces of the environment's releases, in order: NAME NAMESPACE
+releases() {
+    local listed
+    listed=$(stack --quiet list --output json) || die "$values or helmfile.yaml.gotmpl cannot be read; the cause is above"
+    # One release is one {...}, and no value has braces or quotes in it but labels, which are not asked for.
+    grep -o '{[^}]*}' <<<"$listed" | sed -n 's/.*"name":"\([^"]*\)","namespace":"\([^"]*\)".*/\1 \2/p'
+}
+
+# Sets `chosen`: lines of NAME NAMESPACE for the release that was named, or for all.
+choose() {
+    local all
+    all=$(releases)
+    [[ -n $all ]] || die "environment $environment has no release; enable one in $values"
+    chosen=$all
+    [[ -n $release ]] || return 0
+    chosen=$(awk -v name="$release" '$1 == name' <<<"$all")
+    [[ -n $chosen ]] ||
+        die "environment $environment has no release $release, or does not install it (enabled, existing in $values); it has: $(awk '{ print $1 }' <<<"$all" | xargs)"
+}
+
+has() { grep -q "^$1 " <<<"$chosen"; }
+
+# helmfile for the chosen releases. Ours is here: no repository is asked for it alone.
+chosen_stack() {
+    local selectors=()
+    if [[ -n $release ]]; then
+        selectors=(--selector "name=$release")
+        [[ $release != "$monitoring" ]] || set -- "$@" --skip-deps
+    fi
+    stack "${selectors[@]}" "$@"
+}
+
+installed() { helm status "$1" --namespace "$2" >/dev/null 2>&1; }
+
+# --- env ---
+
+# ask QUESTION DEFAULT : prints the answer; the default where nobody can be asked
+ask() {
+    local answer=
+    if [[ -t 0 && -t 2 ]]; then
+        read -r -p "$1 [$2] " answer || answer=
+    fi
+    printf '%s' "${answer:-$2}"
+}
+
+yes_or_no() {
+    local answer
+    answer=$(ask "$1 (y/n)" "$2")
+    [[ $answer == [yY]* ]] && echo true || echo false
+}
+
+make_environment() {
+    [[ ! -e $values ]] || { say "$values is there and stays as it is"; return; }
+    local image prometheus operator new=$values.new
+    image=$(ask "Image of gpu-session-monitoring, without its tag" gpu-session-monitor)
+    [[ $image =~ ^[a-z0-9][a-z0-9._:/-]*$ ]] || die "$image is no name of an image"
+    prometheus=$(yes_or_no "Does the cluster have a Prometheus stack that stays?" n)
+    operator=$(yes_or_no "Does the cluster have the GPU Operator?" n)
+    mkdir -p "$(dirname "$values")"
+    awk -v image="$image" -v prometheus="$prometheus" -v operator="$operator" '
+        /^[a-z]/ { key = $1 }
+        $1 == "existing:" && key == "kube-prometheus-stack:" { sub(/false/, prometheus) }
+        $1 == "existing:" && key == "gpu-operator:" { sub(/false/, operator) }
+        $1 == "repository:" { sub(/gpu-session-monitor$/, image) }
+        { print }' "$root/environments/example/values.yaml" >"$new"
+    mv "$new" "$values"
+    say "made $values; see that it is what you want"
+}
+
+# --- sync ---
+
+# Namespaces that are not there are made, and marked, so that destroy removes them and no others.
+make_namespaces() {
+    local name
+    while read -r name; do
+        kubectl get namespace "$name" >/dev/null 2>&1 </dev/null && continue
+        say "making namespace $name"
+        # Drivers, hostPID and the folders of the node need this level.
+        kubectl create --filename - <<END
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: $name
+  labels:
+    ${made_by/=/: }
+    pod-security.kubernetes.io/enforce: privileged
+END
+    done < <(awk '{ print $2 }' <<<"$chosen" | sort -u)
+}
+
+sync() {
+    make_namespaces
+    ! has "$monitoring" || say "$monitoring takes a first sample on every GPU node and checks it; that takes a minute, and longer while images are fetched"
+    chosen_stack sync && return
+    if has "$monitoring"; then
+        show_sample >&2
+        die "not all was installed; what doctor found on each node is above, if it ran. After the remedy run the same again"
+    fi
+    die "not all was installed; the cause is above. After the remedy run the same again"
+}
+
+# What the pods of the sample's Job said, with each node's name.
+show_sample() {
+    local pod node
+    while read -r pod node; do
+        printf '\n--- %s\n' "$node"
+        kubectl logs --namespace "$namespace" "$pod" --all-containers 2>&1 || true
+    done < <(kubectl get pods --namespace "$namespace" --selector "job-name=$sample_job" \
+        --output 'jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{"\n"}{end}' 2>/dev/null)
+}
+
+# --- diff ---
+
+diff_release() {
+    local name=$1 space=$2 manifests rc=0
+    if ! installed "$name" "$space"; then
+        say "$name is not installed: sync makes"
+        manifests=$(release=$name chosen_stack --quiet template --args --no-hooks) || return 1
+        awk '/^kind:/ { kind = $2 } /^  name:/ && kind { print "  " kind "/" $2; kind = "" }' <<<"$manifests"
+        return
+    fi
+    # With the cluster's own answers, as sync has them.
+    manifests=$(release=$name chosen_stack --quiet template --args "--no-hooks --dry-run=server") || return 1
+    kubectl diff --namespace "$space" --filename - <<<"$manifests" || rc=$?
+    case $rc in
+    0) say "$name: no change" ;;
+    1) say "$name: changes are above" ;;
+    *) return 1 ;;
+    esac
+}
+
+# --- status ---
+
+status_release() {
+    local name=$1 space=$2
+    say "$name in namespace $space"
+    if ! installed "$name" "$space"; then
+        echo "not installed"
+        return
+    fi
+    helm list --namespace "$space" --filter "^$name\$"
+    kubectl get cronjobs,daemonsets,deployments,statefulsets,jobs --namespace "$space" \
+        --selector "app.kubernetes.io/instance=$name" 2>&1
+}
+
+# --- doctor ---
+
+doctor() {
+    installed "$monitoring" "$namespace" || die "$monitoring is not installed; run: ./deploy_astrago.sh sync $monitoring"
+    local mode rc=0
+    mode=$(kubectl get daemonsets --namespace "$namespace" --output name \
+        --selector "app.kubernetes.io/name=$monitoring,app.kubernetes.io/instance=$monitoring")
+    if [[ -n $mode ]]; then
+        doctor_of_agents || rc=1
+    else
+        say "a sample is taken on every GPU node and checked"
+        helm test "$monitoring" --namespace "$namespace" >/dev/null || rc=1
+        show_sample
+    fi
+    ((rc == 0)) || die "something is missing; what and its remedy are above"
+}
+
+doctor_of_agents() {
+    local pod node rc=0
+    while read -r pod node; do
+        printf '\n--- %s\n' "$node"
+        kubectl exec --namespace "$namespace" "$pod" --container agent -- gpu-session-monitor doctor </dev/null || rc=1
+    done < <(kubectl get pods --namespace "$namespace" --selector "app.kubernetes.io/name=$monitoring,app.kubernetes.io/component=agent" \
+        --output 'jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{"\n"}{end}')
+    return $rc
+}
+
+# --- destroy ---
+
+destroy_all() {
+    local name space reversed
+    # The last first: what needs others goes before them.
+    reversed=$(tac <<<"$chosen")
+    while read -r name space; do
+        destroy_release "$name" "$space"
+    done <<<"$reversed"
+    while read -r space; do
+        destroy_namespace "$space"
+    done < <(awk '{ print $2 }' <<<"$chosen" | sort -u)
+}
+
+destroy_release() {
+    local name=$1 space=$2
+    if ! installed "$name" "$space"; then
+        say "$name is not installed"
+        return
+    fi
+    say "removing $name"
+    if [[ $name == "$monitoring" ]]; then
+        destroy_monitoring
+    else
+        helm uninstall "$name" --namespace "$space" --wait --timeout 5m
+        echo "left: the custom resource definitions of $name, which other releases may use"
+    fi
+}
+
+destroy_monitoring() {
+    local options=(--wait --timeout 5m)
+    if [[ -n $force ]]; then
+        options+=(--no-hooks)
+    else
+        # Nodes may have come since the last sync: they are counted anew, and no new sample begins.
+        helm upgrade "$monitoring" "$root/charts/$monitoring" --namespace "$namespace" --reuse-values --no-hooks \
+            --set collection.suspend=true >/dev/null ||
+            warn "the nodes could not be counted anew; those that came since the last sync may keep gpu_sessions.prom"
+        if [[ -n $purge ]]; then
+            kubectl create configmap "$purge_map" --namespace "$namespace" --from-literal=purge=true \
+                --dry-run=client --output yaml | kubectl apply --filename - >/dev/null
+        fi
+        say "removing the metrics from every GPU node"
+    fi
+    if ! helm uninstall "$monitoring" --namespace "$namespace" "${options[@]}"; then
+        kubectl get pods --namespace "$namespace" --output wide --selector "app.kubernetes.io/instance=$monitoring" >&2 || true
+        die "the nodes could not be cleaned, and $monitoring is still there; see the pods above, or run destroy with --force and remove gpu_sessions.prom on the nodes by hand"
+    fi
+    # Helm leaves what its hooks made.
+    kubectl delete jobs --namespace "$namespace" --selector "app.kubernetes.io/instance=$monitoring" --ignore-not-found
+    kubectl delete configmap "$purge_map" --namespace "$namespace" --ignore-not-found
+    if [[ -n $force ]]; then
+        echo "left on the nodes: gpu_sessions.prom in the textfile folder, which node-exporter goes on serving, and the counters"
+    elif [[ -z $purge ]]; then
+        echo "left on the nodes: counters and ledger (state.hostPath, /var/lib/gpu-session-monitor); destroy with --purge removes them"
+    fi
+}
+
+# Removes a namespace that sync made, once no release is in it.
+destroy_namespace() {
+    local name=$1 made left
+    made=$(kubectl get namespace "$name" --selector "$made_by" --output name 2>/dev/null) || made=
+    [[ -n $made ]] || return 0
+    left=$(helm list --namespace "$name" --all --short)
+    [[ -z $left ]] || return 0
+    say "removing namespace $name"
+    kubectl delete namespace "$name"
+}
+
+# --- the command line ---
+
+command='' release='' purge='' force=''
+for argument in "$@"; do
+    case $argument in
+    -h | --help) usage; exit ;;
+    --purge) purge=yes ;;
+    --force) force=yes ;;
+    -*) misuse "unknown option $argument" ;;
+    *)
+        if [[ -z $command ]]; then command=$argument
+        elif [[ -z $release ]]; then release=$argument
+        else misuse "one release at a time, not $argument too"; fi
+        ;;
+    esac
+done
+
+case $command in
+'') usage >&2; exit 2 ;;
+env | sync | diff | template | status | doctor | destroy) ;;
+*) misuse "unknown command $command" ;;
+esac
+[[ $command == destroy || -z $purge$force ]] || misuse "--purge and --force go with destroy"
+[[ -z $purge || -z $force ]] || misuse "--purge cleans the nodes, which --force does not wait for"
+[[ -z $release || ! $command =~ ^(env|doctor)$ ]] || misuse "$command takes no release"
+
+check_environment
+if [[ $command == env ]]; then
+    make_environment
+    exit
+fi
+check_tools
+[[ $command == template ]] || check_cluster
+if [[ $command == doctor ]]; then
+    doctor
+    exit
+fi
+need_values
+choose
+case $command in
+sync) sync ;;
+template) chosen_stack --quiet template ;;
+diff | status)
+    while read -r name space; do
+        "${command}_release" "$name" "$space" </dev/null || failed=yes
+    done <<<"$chosen"
+    [[ -z ${failed:-} ]] || die "$command is not whole; the cause is above"
+    ;;
+destroy) destroy_all ;;
+esac
