@@ -68,7 +68,7 @@ check_tools() {
     [[ $version =~ ^v?([0-9]+)\.([0-9]+) ]] || die "helm does not tell its version; install it anew"
     ((BASH_REMATCH[1] > 3 || (BASH_REMATCH[1] == 3 && BASH_REMATCH[2] >= 8))) ||
         die "helm $version is too old; install 3.8 or later"
-    version=$(helmfile version --output short 2>/dev/null) || version=
+    version=$(HELMFILE_UPGRADE_NOTICE_DISABLED=true helmfile version --output short 2>/dev/null) || version=
     [[ $version =~ ^v?([0-9]+)\. ]] || die "helmfile does not tell its version; install 1.0 or later"
     ((BASH_REMATCH[1] >= 1)) || die "helmfile $version is too old; install 1.0 or later"
 }
@@ -100,10 +100,12 @@ need_values() {
 
 # helmfile for the environment
 stack() {
-    ASTRAGO_ENV=$environment helmfile --file "$root/helmfile.yaml.gotmpl" --environment "$environment" "$@"
+    local plain=()
+    [[ -t 1 ]] || plain=(--no-color)
+    ASTRAGO_ENV=$environment helmfile "${plain[@]}" --file "$root/helmfile.yaml.gotmpl" --environment "$environment" "$@"
 }
 
-# Names and namespaces of the environment's releases, in order: NAME NAMESPACE
+# Names and namespaces of the environment's releases: NAME NAMESPACE
 releases() {
     local listed
     listed=$(stack --quiet list --output json) || die "$values or helmfile.yaml.gotmpl cannot be read; the cause is above"
@@ -195,21 +197,48 @@ END
 
 sync() {
     make_namespaces
-    ! has "$monitoring" || say "$monitoring takes a first sample on every GPU node and checks it; that takes a minute, and longer while images are fetched"
-    chosen_stack sync && return
-    if has "$monitoring"; then
-        show_sample >&2
-        die "not all was installed; what doctor found on each node is above, if it ran. After the remedy run the same again"
-    fi
-    die "not all was installed; the cause is above. After the remedy run the same again"
+    local name space
+    while read -r name space; do
+        sync_release "$name" "$space" </dev/null
+    done < <(grep -v "^$monitoring " <<<"$chosen" || true; grep "^$monitoring " <<<"$chosen" || true)
 }
+
+sync_release() {
+    local name=$1 space=$2
+    if unchanged "$name" "$space"; then
+        say "$name: no change"
+        return
+    fi
+    say "$name: installing"
+    [[ $name != "$monitoring" ]] ||
+        say "the first sample, and the check of every GPU node, take a minute, and longer while images are fetched"
+    release=$name chosen_stack sync && return
+    [[ $name != "$monitoring" ]] || show_sample >&2
+    die "$name is not installed as it should be; the cause is above. After the remedy run the same again"
+}
+
+# Whether the release is what the environment makes of it, and the cluster what the release says.
+unchanged() {
+    local name=$1 space=$2 rendered released
+    [[ -n $(helm list --namespace "$space" --filter "^$name\$" --deployed --short) ]] || return
+    rendered=$(release=$name rendered) || return
+    released=$(helm get manifest "$name" --namespace "$space" && helm get hooks "$name" --namespace "$space") || return
+    [[ $(documents <<<"$rendered") == "$(documents <<<"$released")" ]] || return
+    release=$name rendered --no-hooks | kubectl diff --namespace "$space" --filename - >/dev/null 2>&1
+}
+
+# The manifests of a release, with the cluster's own answers, as sync has them.
+rendered() { chosen_stack --quiet template --args "--dry-run=server $*" 2>/dev/null; }
+
+# Manifests as sorted lines, one for each.
+documents() { awk 'BEGIN { RS = "---\n" } { gsub(/\n+/, "\001"); print }' | grep -v '^.\?$' | sort; }
 
 # What the pods of the sample's Job said, with each node's name.
 show_sample() {
     local pod node
     while read -r pod node; do
         printf '\n--- %s\n' "$node"
-        kubectl logs --namespace "$namespace" "$pod" --all-containers 2>&1 || true
+        kubectl logs --namespace "$namespace" "$pod" --all-containers </dev/null 2>&1 || true
     done < <(kubectl get pods --namespace "$namespace" --selector "job-name=$sample_job" \
         --output 'jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{"\n"}{end}' 2>/dev/null)
 }
@@ -224,11 +253,10 @@ diff_release() {
         awk '/^kind:/ { kind = $2 } /^  name:/ && kind { print "  " kind "/" $2; kind = "" }' <<<"$manifests"
         return
     fi
-    # With the cluster's own answers, as sync has them.
-    manifests=$(release=$name chosen_stack --quiet template --args "--no-hooks --dry-run=server") || return 1
+    manifests=$(release=$name rendered --no-hooks) || return 1
     kubectl diff --namespace "$space" --filename - <<<"$manifests" || rc=$?
     case $rc in
-    0) say "$name: no change" ;;
+    0) if unchanged "$name" "$space"; then say "$name: no change"; else say "$name: what is left differs in hooks, or is removed"; fi ;;
     1) say "$name: changes are above" ;;
     *) return 1 ;;
     esac
@@ -278,14 +306,14 @@ doctor_of_agents() {
 # --- destroy ---
 
 destroy_all() {
-    local name space reversed
-    # The last first: what needs others goes before them.
-    reversed=$(tac <<<"$chosen")
+    local name space ours_first
+    # What needs the others goes before them.
+    ours_first=$(grep "^$monitoring " <<<"$chosen" || true; grep -v "^$monitoring " <<<"$chosen" || true)
     while read -r name space; do
-        destroy_release "$name" "$space"
-    done <<<"$reversed"
+        destroy_release "$name" "$space" </dev/null
+    done <<<"$ours_first"
     while read -r space; do
-        destroy_namespace "$space"
+        destroy_namespace "$space" </dev/null
     done < <(awk '{ print $2 }' <<<"$chosen" | sort -u)
 }
 
@@ -310,8 +338,11 @@ destroy_monitoring() {
         options+=(--no-hooks)
     else
         # Nodes may have come since the last sync: they are counted anew, and no new sample begins.
+        local overwrite=()
+        # Helm 4 would leave alone what somebody changed by hand.
+        ! helm upgrade --help | grep -q -e --force-conflicts || overwrite=(--force-conflicts)
         helm upgrade "$monitoring" "$root/charts/$monitoring" --namespace "$namespace" --reuse-values --no-hooks \
-            --set collection.suspend=true >/dev/null ||
+            "${overwrite[@]}" --set collection.suspend=true >/dev/null ||
             warn "the nodes could not be counted anew; those that came since the last sync may keep gpu_sessions.prom"
         if [[ -n $purge ]]; then
             kubectl create configmap "$purge_map" --namespace "$namespace" --from-literal=purge=true \
@@ -324,8 +355,8 @@ destroy_monitoring() {
         die "the nodes could not be cleaned, and $monitoring is still there; see the pods above, or run destroy with --force and remove gpu_sessions.prom on the nodes by hand"
     fi
     # Helm leaves what its hooks made.
-    kubectl delete jobs --namespace "$namespace" --selector "app.kubernetes.io/instance=$monitoring" --ignore-not-found
-    kubectl delete configmap "$purge_map" --namespace "$namespace" --ignore-not-found
+    kubectl delete jobs --namespace "$namespace" --selector "app.kubernetes.io/instance=$monitoring" --ignore-not-found >/dev/null
+    kubectl delete configmap "$purge_map" --namespace "$namespace" --ignore-not-found >/dev/null
     if [[ -n $force ]]; then
         echo "left on the nodes: gpu_sessions.prom in the textfile folder, which node-exporter goes on serving, and the counters"
     elif [[ -z $purge ]]; then
@@ -336,9 +367,10 @@ destroy_monitoring() {
 # Removes a namespace that sync made, once no release is in it.
 destroy_namespace() {
     local name=$1 made left
-    made=$(kubectl get namespace "$name" --selector "$made_by" --output name 2>/dev/null) || made=
+    made=$(kubectl get namespaces --selector "$made_by" --field-selector "metadata.name=$name" --output name)
     [[ -n $made ]] || return 0
-    left=$(helm list --namespace "$name" --all --short)
+    # Where helm keeps its releases, those too that failed.
+    left=$(kubectl get secrets --namespace "$name" --selector owner=helm --output name)
     [[ -z $left ]] || return 0
     say "removing namespace $name"
     kubectl delete namespace "$name"
