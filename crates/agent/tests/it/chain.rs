@@ -61,12 +61,18 @@ pub(crate) struct Prometheus {
 
 impl Prometheus {
     pub(crate) fn scraping(node: &Node, target: &str) -> Self {
+        Self::with(
+            node,
+            &serde_json::json!([{ "job_name": "node", "static_configs": [{ "targets": [target] }] }]),
+        )
+    }
+
+    /// One with these `scrape_configs`.
+    pub(crate) fn with(node: &Node, jobs: &serde_json::Value) -> Self {
         let port = free_port();
         let config = node.path("prometheus.yml");
-        let text = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: node\n  static_configs: [{{targets: ['{target}']}}]\n"
-        );
-        std::fs::write(&config, text).unwrap();
+        let text = serde_json::json!({ "global": { "scrape_interval": "1s" }, "scrape_configs": jobs });
+        std::fs::write(&config, text.to_string()).unwrap();
         let log = node.path("prometheus.log");
         let args = [
             format!("--config.file={}", config.display()),

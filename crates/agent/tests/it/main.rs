@@ -14,6 +14,7 @@ mod conservation;
 mod containers;
 mod dcgm;
 mod demo;
+mod deploy;
 mod devices;
 mod doctor;
 mod faults;

@@ -189,6 +189,13 @@ impl Metrics {
         list.iter().filter_map(|(labels, _)| labels.get(label).map(String::as_str)).collect()
     }
 
+    /// Of each series the values of these labels; an absent one is empty.
+    pub(crate) fn rows<const N: usize>(&self, name: &str, labels: [&str; N]) -> Vec<[String; N]> {
+        let list = self.series.get(name).map_or(&[][..], Vec::as_slice);
+        let row = |(own, _): &Series| labels.map(|label| own.get(label).cloned().unwrap_or_default());
+        list.iter().map(row).collect()
+    }
+
     pub(crate) fn names(&self) -> Vec<&str> {
         self.series.keys().map(String::as_str).collect()
     }
