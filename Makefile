@@ -1,6 +1,9 @@
 # The two commands: `make demo` and `make test`. Both do their own set-up; scripts/ has what they do.
 
-.PHONY: help demo test day bench audit generate golden build gpu-check
+VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
+ARCH = $(shell dpkg --print-architecture)
+
+.PHONY: help demo test day bench audit generate golden build image gpu-check
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -34,4 +37,7 @@ gpu-check: ## Hold the collector against a real card (docs/gpu-check.md); needs 
 	@scripts/gpu-check.sh $(GPU_CHECK_ARGS)
 
 build: ## Build the program for use, without the demo: target/release/gpu-session-monitor
-	cargo build --release -p gpu-session-monitor --no-default-features
+	@scripts/build.sh
+
+image: build ## Make the container image, without a registry: dist/gpu-session-monitor-VERSION-ARCH.tar
+	@scripts/image.sh target/release/gpu-session-monitor dist/gpu-session-monitor-$(VERSION)-$(ARCH).tar
