@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 /// Keys of the values, with dots; a mapping that holds anything is one key.
 fn keys(value: &Value, above: &str, found: &mut Vec<(String, Value)>) {
-    match value.as_object().filter(|map| !map.is_empty() && above != "nodeSelector" && above != "resources") {
+    let whole = |key: &str| key.ends_with("odeSelector") || key.ends_with("labels") || key == "resources";
+    match value.as_object().filter(|map| !map.is_empty() && !whole(above)) {
         Some(map) => {
             for (key, below) in map {
                 let name = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
