@@ -4,6 +4,16 @@
 {{- if and $v.mig.monitor (not $v.rights.root) }}
 {{- fail "mig.monitor: true makes the container privileged, which rights.root: false rules out; choose one" }}
 {{- end }}
+{{- if $v.mig.monitor }}
+{{- range $key, $value := $v.mig.nodeSelector }}
+{{- if and (hasKey $v.nodeSelector $key) (ne (get $v.nodeSelector $key) $value) }}
+{{- fail (printf "mig.nodeSelector: %s=%s chooses no node with GPUs, for nodeSelector wants %s; name labels that some of them have" $key $value (get $v.nodeSelector $key)) }}
+{{- end }}
+{{- end }}
+{{- if ne (eq 0 (int $v.collection.completions)) (eq 0 (int $v.mig.completions)) }}
+{{- fail "mig.completions: with mig.monitor nodes with MIG have a run of their own, and collection.completions is of the others; give both, or neither" }}
+{{- end }}
+{{- end }}
 {{- range $kind := list "requests" "limits" }}
 {{- range $name, $amount := (get $v.resources $kind | default dict) }}
 {{- if hasPrefix "nvidia.com/" $name }}
@@ -15,7 +25,16 @@
 {{- if hasKey $v.config "textfile" }}
 {{- fail "config.textfile: with collection.mode daemonset Prometheus would have every series twice, from /metrics and from node_exporter; remove it" }}
 {{- end }}
+{{- if and $v.processEvents (not $v.rights.root) }}
+{{- fail "processEvents: true needs a capability, which rights.root: false rules out; choose one" }}
+{{- end }}
 {{- else }}
+{{- if $v.processEvents }}
+{{- fail "processEvents: a run of collection.mode cronjob begins after the processes that it should hear of; choose daemonset, or leave it off" }}
+{{- end }}
+{{- if not $v.textfile.hostPath }}
+{{- fail "textfile.hostPath: with collection.mode cronjob the metrics are written there; name the folder that node_exporter reads" }}
+{{- end }}
 {{- if not $v.state.hostPath }}
 {{- fail "state.hostPath: with collection.mode cronjob the counters live in this folder between runs; name one" }}
 {{- end }}
@@ -31,6 +50,9 @@
 {{- if ge $deadline ($period | int) }}
 {{- fail (printf "collection.activeDeadlineSeconds: %d must be less than the %d s between two runs of collection.schedule %q" $deadline $period $v.collection.schedule) }}
 {{- end }}
+{{- end }}
+{{- if and $v.removal.enabled (lt (int $v.removal.activeDeadlineSeconds) (add $deadline 60 | int)) }}
+{{- fail (printf "removal.activeDeadlineSeconds: %d ends the removal while it waits for a run, which may take %d s; at least %d is needed" (int $v.removal.activeDeadlineSeconds) $deadline (add $deadline 60)) }}
 {{- end }}
 {{- end }}
 {{- end }}

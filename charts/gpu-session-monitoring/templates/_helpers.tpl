@@ -15,10 +15,20 @@
 {{- else }}default{{ end }}
 {{- end }}
 
-{{- define "gsm.selector" -}}
+{{- define "gsm.serves" -}}
+{{- if eq .Values.collection.mode "daemonset" }}yes{{ end }}
+{{- end }}
+
+{{/* Labels that all pods of the release have in common. */}}
+{{- define "gsm.identity" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: {{ ternary "agent" "collector" (eq .Values.collection.mode "daemonset") }}
+{{- end }}
+
+{{/* Labels of the pods that measure, or of those of .component. */}}
+{{- define "gsm.selector" -}}
+{{ include "gsm.identity" . }}
+app.kubernetes.io/component: {{ .component | default (ternary "agent" "collector" (eq .Values.collection.mode "daemonset")) }}
 {{- end }}
 
 {{- define "gsm.labels" -}}
@@ -26,23 +36,6 @@ app.kubernetes.io/component: {{ ternary "agent" "collector" (eq .Values.collecti
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- end }}
-
-{{/* Pods of a run: as told, or the nodes that match nodeSelector, or 1 where the cluster cannot be asked. */}}
-{{- define "gsm.completions" -}}
-{{- $count := int .Values.collection.completions }}
-{{- if not $count }}
-{{- $selector := .Values.nodeSelector }}
-{{- range (lookup "v1" "Node" "" "").items }}
-{{- $labels := .metadata.labels | default dict }}
-{{- $matches := true }}
-{{- range $key, $value := $selector }}
-{{- if ne (get $labels $key | toString) $value }}{{ $matches = false }}{{ end }}
-{{- end }}
-{{- if $matches }}{{ $count = add1 $count }}{{ end }}
-{{- end }}
-{{- end }}
-{{- max 1 $count }}
 {{- end }}
 
 {{/* Whether a rule of the users reads the namespace's labels or annotations. */}}
@@ -53,5 +46,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "gsm.needsApi" -}}
-{{- if or .Values.kubernetes.api (and (eq .Values.collection.mode "daemonset") .Values.web.kubernetesAuth) }}yes{{ end }}
+{{- if or .Values.kubernetes.api (and (include "gsm.serves" .) .Values.web.kubernetesAuth) }}yes{{ end }}
+{{- end }}
+
+{{/* Whether there may be a textfile of ours on the nodes that a pod can remove. */}}
+{{- define "gsm.hasTextfile" -}}
+{{- if or (not (include "gsm.serves" .)) (include "gsm.removesFirst" .) }}yes{{ end }}
+{{- end }}
+
+{{/* Whether the agents' pods remove the textfile that the other mode has left. Others than root could not. */}}
+{{- define "gsm.removesFirst" -}}
+{{- if and (include "gsm.serves" .) .Values.rights.root .Values.textfile.hostPath }}yes{{ end }}
 {{- end }}

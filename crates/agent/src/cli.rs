@@ -33,6 +33,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   gpu-session-monitor collect
   gpu-session-monitor collect --output -
+  gpu-session-monitor collect --remove
   gpu-session-monitor collect --textfile /srv/textfiles/gpu_sessions.prom --node gpu-7 --label rack=r1")]
     Collect(CollectArgs),
     /// Measure all the time and serve it: /metrics, and a textfile where one is named.
@@ -181,6 +182,15 @@ pub struct CollectArgs {
     /// Format of the output
     #[arg(long, value_enum, default_value_t = MetricFormat::Text)]
     pub format: MetricFormat,
+    /// Remove the textfile instead, which node_exporter would serve for ever; waits for a run that is at it
+    #[arg(long, conflicts_with_all = ["output", "format"])]
+    pub remove: bool,
+    /// With --remove: remove what is kept in the state folder too, the counters and the ledger
+    #[arg(long, env = "GPU_SESSION_MONITOR_PURGE")]
+    pub purge: bool,
+    /// With --remove: keep other runs out this much longer, 10m at most
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "remove")]
+    pub stay: Option<Duration>,
 }
 
 /// `serve`

@@ -52,7 +52,7 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 pub fn write_atomically(path: &Path, content: &[u8], mode: RawMode) -> io::Result<()> {
     let (folder, name) = split(path)?;
     let folder = open_folder(folder)?;
-    remove_leftovers(&folder, name);
+    remove_leftovers(&folder, name, unix_seconds(LEFTOVER_AGE));
     let temporary = temporary_name(name)?;
     let result = write_new(&folder, &temporary, content, mode)
         .and_then(|()| Ok(rustix::fs::renameat(&folder, &temporary, &folder, name)?));
@@ -61,6 +61,22 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: RawMode) -> io::Resul
         return Err(e);
     }
     Ok(rustix::fs::fsync(&folder)?)
+}
+
+/// Removes a file, or the link in its place and not what it leads to, and what runs that were killed left of it. Nobody
+/// may be writing it. Whether it was there.
+pub fn remove(path: &Path) -> io::Result<bool> {
+    let missing = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let (folder, name) = split(path)?;
+    let folder = match open_folder(folder) {
+        Err(e) if missing(&e) => return Ok(false),
+        folder => folder?,
+    };
+    remove_leftovers(&folder, name, u64::MAX);
+    match rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(io::Error::from) {
+        Err(e) if missing(&e) => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
@@ -91,12 +107,16 @@ fn temporary_name(name: &OsStr) -> io::Result<String> {
     Ok(format!(".{}.{random:016x}.tmp", name.to_string_lossy()))
 }
 
-fn remove_leftovers(folder: &OwnedFd, name: &OsStr) {
+/// This long ago, in seconds since 1970; 0 where the clock is wrong by more than that.
+fn unix_seconds(ago: Duration) -> u64 {
+    let then = SystemTime::now().checked_sub(ago).and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
+    then.map_or(0, |since| since.as_secs())
+}
+
+/// Temporary files of this one that were written before this time.
+fn remove_leftovers(folder: &OwnedFd, name: &OsStr, before: u64) {
     let prefix = format!(".{}.", name.to_string_lossy());
     let Ok(entries) = Dir::read_from(folder) else { return };
-    let old = SystemTime::now()
-        .checked_sub(LEFTOVER_AGE)
-        .and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
     for entry in entries.flatten() {
         let file = entry.file_name().to_string_lossy();
         let ours = file.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".tmp"));
@@ -104,9 +124,7 @@ fn remove_leftovers(folder: &OwnedFd, name: &OsStr) {
             continue;
         }
         let stat = rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
-        if let (Ok(stat), Some(old)) = (stat, old)
-            && u64::try_from(stat.st_mtime).is_ok_and(|modified| modified < old.as_secs())
-        {
+        if stat.is_ok_and(|stat| u64::try_from(stat.st_mtime).is_ok_and(|modified| modified < before)) {
             let _ = rustix::fs::unlinkat(folder, entry.file_name(), AtFlags::empty());
         }
     }
@@ -170,5 +188,20 @@ mod tests {
         }
         write_atomically(&dir.path().join("a.prom"), b"", 0o644).unwrap();
         assert_eq!((old.exists(), fresh.exists(), other.exists()), (false, true, true));
+    }
+
+    #[test]
+    fn what_is_removed_is_the_file_its_leftovers_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.prom");
+        let leftover = dir.path().join(".a.prom.0123456789abcdef.tmp");
+        let others = [dir.path().join("b.prom"), dir.path().join(".a.prom.mine.tmp")];
+        for file in others.iter().chain([&target, &leftover]) {
+            std::fs::write(file, "").unwrap();
+        }
+        assert!(remove(&target).unwrap());
+        assert!(!target.exists() && !leftover.exists() && others.iter().all(|other| other.exists()));
+        assert!(!remove(&target).unwrap() && !remove(&target.join("x")).unwrap());
+        assert!(!remove(&others[0].join("below/a/file")).unwrap());
     }
 }

@@ -1,7 +1,8 @@
 //! Words for the operator, on standard error, harmless whatever they quote.
 
 use gpu_session_core::sample::Sample;
-use std::collections::BTreeMap;
+use gpu_session_core::snapshot::Snapshot;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::Write as _;
 
@@ -27,6 +28,32 @@ pub fn health(sample: &Sample) {
             warn(format_args!("{}: {}", source.source, problem.message));
         }
     }
+}
+
+/// What was seen, in one line: how much, and which sources did not say all. No names, which workloads choose.
+pub fn seen(snapshot: &Snapshot) -> String {
+    let read = snapshot.devices.iter().filter_map(|device| device.occupancy.as_ref());
+    let users: BTreeSet<&str> =
+        read.clone().flat_map(|on| on.users.iter().map(|(name, _)| &**name)).collect();
+    let sessions: u64 = read.map(|on| on.sessions).sum();
+    let unknown = if snapshot.total_sessions.is_none() { "at least " } else { "" };
+    let failed: Vec<&str> =
+        snapshot.health.iter().filter(|source| !source.up).map(|source| &*source.source).collect();
+    let sources = if failed.is_empty() {
+        "every source answered".to_owned()
+    } else {
+        format!("incomplete: {}", failed.join(", "))
+    };
+    format!(
+        "{}, {unknown}{} of {}; {sources}",
+        counted(snapshot.devices.len() as u64, "device"),
+        counted(sessions, "session"),
+        counted(users.len() as u64, "user")
+    )
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Where only words changed, what is wrong is told again after this time.

@@ -1,6 +1,7 @@
 //! The state between runs: one file in a folder that only we can write.
 
 use crate::files;
+use crate::ledger;
 use crate::say;
 use anyhow::{Context as _, bail};
 use gpu_session_core::state::State;
@@ -16,6 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Largest state that is read.
 const MAX_BYTES: u64 = 256 << 20;
+
+/// What keeps two runs apart.
+const LOCK: &str = "lock";
+
+/// The state, and one that was set aside.
+const STATE: [&str; 2] = ["state.json", "state.json.damaged"];
 
 /// The state folder, held by this run alone.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ impl StateFolder {
             format!("state folder {shown}: cannot be made; name another with --state-dir")
         })?;
         check_owner(folder)?;
-        let path = folder.join("lock");
+        let path = folder.join(LOCK);
         let lock = open_no_follow(&path, OFlags::RDWR | OFlags::CREATE)
             .with_context(|| format!("state folder {shown}: {} cannot be opened", path.display()))?;
         let begin = Instant::now();
@@ -49,7 +56,7 @@ impl StateFolder {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join("state.json")
+        self.folder.join(STATE[0])
     }
 
     /// The state of the run before; a file that is damaged or not ours is set aside, and counting begins anew.
@@ -59,7 +66,7 @@ impl StateFolder {
             Ok(None) => Ok(State::default()),
             Ok(Some(state)) => Ok(state),
             Err(problem) => {
-                let aside = path.with_extension("json.damaged");
+                let aside = self.folder.join(STATE[1]);
                 std::fs::rename(&path, &aside)
                     .with_context(|| format!("{}: {problem}, and cannot be set aside", path.display()))?;
                 let (path, aside) = (path.display(), aside.display());
@@ -75,6 +82,36 @@ impl StateFolder {
         files::write_atomically(&path, &state.to_json()?, 0o600)
             .with_context(|| format!("{}: the state cannot be written, so nothing was", path.display()))
     }
+
+    /// Names of the files in it that the program keeps, without the lock.
+    pub fn kept(&self) -> Vec<String> {
+        let there = |name: &String| std::fs::symlink_metadata(self.folder.join(name)).is_ok();
+        kept_names().filter(there).collect()
+    }
+
+    /// Removes what the program keeps in it but the lock, and says what that was. Others' files stay.
+    pub fn clear(&self) -> anyhow::Result<Vec<String>> {
+        let mut removed = Vec::new();
+        for name in kept_names() {
+            let path = self.folder.join(&name);
+            if files::remove(&path).with_context(|| format!("{}: not removed", path.display()))? {
+                removed.push(name);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes the lock and, where nothing is left in it, the folder. A mount point cannot go, and does no harm.
+    pub fn dissolve(self) -> anyhow::Result<()> {
+        let lock = self.folder.join(LOCK);
+        files::remove(&lock).with_context(|| format!("{}: not removed", lock.display()))?;
+        let _ = std::fs::remove_dir(&self.folder);
+        Ok(())
+    }
+}
+
+fn kept_names() -> impl Iterator<Item = String> {
+    STATE.into_iter().map(str::to_owned).chain(ledger::names())
 }
 
 /// Whether a run could use the folder, which may be another run's now.
@@ -92,7 +129,7 @@ pub fn check(folder: &Path) -> anyhow::Result<()> {
 
 /// The state, for a command that only reads; none where there is none that can be read.
 pub fn peek(folder: &Path) -> Option<State> {
-    read(&folder.join("state.json")).ok().flatten()
+    read(&folder.join(STATE[0])).ok().flatten()
 }
 
 fn read(path: &Path) -> Result<Option<State>, String> {

@@ -13,6 +13,9 @@ use std::path::Path;
 
 pub(super) fn run(args: &CollectArgs) -> Result<Exit, Failure> {
     let settings = Settings::resolve(&args.common)?;
+    if args.remove || args.purge {
+        return super::remove::run(args, &settings);
+    }
     let target = args.output.as_deref().unwrap_or(&settings.textfile);
     let to_stdout = target == Path::new("-");
     if !to_stdout {
@@ -40,12 +43,14 @@ pub(super) fn run(args: &CollectArgs) -> Result<Exit, Failure> {
         MetricFormat::Text => Format::Text,
         MetricFormat::Openmetrics => Format::OpenMetrics,
     };
-    let text = render(&pipeline.snapshot(&sample, begin_us), context, &settings.labels, format);
+    let snapshot = pipeline.snapshot(&sample, begin_us);
+    let text = render(&snapshot, context, &settings.labels, format);
     if to_stdout {
         super::print(&text)?;
     } else {
         textfile::write(target, &text)?;
     }
+    say::info(say::seen(&snapshot));
     let exit = match super::outcome(&sample) {
         Exit::Ok if !foreign.is_empty() => Exit::Partial,
         exit => exit,

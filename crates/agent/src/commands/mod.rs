@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod ps;
 mod record;
+mod remove;
 mod replay;
 mod report;
 mod serve;

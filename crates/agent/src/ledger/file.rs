@@ -23,10 +23,21 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Files that belong together, by what their names end in.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
+/// The ledger's name in the state folder.
+const NAME: &str = "ledger.db";
+
+/// What a name is given beside for a damaged ledger.
+const DAMAGED: &str = ".damaged";
+
+/// Names of all files in the state folder that are the ledger's, one that was set aside too.
+pub fn names() -> impl Iterator<Item = String> {
+    ["", DAMAGED].into_iter().flat_map(|which| PARTS.map(|part| format!("{NAME}{which}{part}")))
+}
+
 /// Path of the ledger. SQLite follows no link on the whole path, so the folder is named without any.
 pub(super) fn path(state_dir: &Path) -> PathBuf {
     let folder = state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_owned());
-    folder.join("ledger.db")
+    folder.join(NAME)
 }
 
 /// Which file it is, so that one that was moved away or removed is noticed.
@@ -118,7 +129,7 @@ fn set_up(db: &Connection) -> Result<(), Fault> {
 
 /// Where a damaged file goes.
 pub(super) fn aside(path: &Path) -> PathBuf {
-    with_end(path, ".damaged")
+    with_end(path, DAMAGED)
 }
 
 /// Sets it aside with what belongs to it; an earlier one that was set aside is replaced.

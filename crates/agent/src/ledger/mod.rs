@@ -14,6 +14,7 @@ mod tests;
 mod upkeep;
 mod usage;
 
+pub use file::names;
 pub use history::{Asked, Place};
 
 use crate::report::{By, Line};

@@ -111,7 +111,7 @@ fn an_instances_figure_is_its_only_process_and_of_several_nobodys() {
     for time in [60.0, 120.0] {
         node.at(time);
         let run = collect(&node, &exporter.url);
-        assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+        assert_eq!((run.code, run.complaints().as_str()), (0, ""));
         let metrics = node.metrics();
         assert_eq!(metrics.get(UP.0, &UP.1), Some(1.0));
         let device = |gpu| metrics.get("gpu_device_utilization_ratio", &[("gpu", gpu)]);
@@ -173,7 +173,7 @@ fn it_is_not_asked_when_nothing_is_missing() {
     for scenario in [plain(2, process), hopper] {
         let node = known(&scenario);
         let run = collect(&node, &exporter.url);
-        assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+        assert_eq!((run.code, run.complaints().as_str()), (0, ""));
         assert_eq!(node.metrics().get(UP.0, &UP.1), Some(1.0));
         let devices = node.metrics().values("gpu_device_info", &[]).len();
         assert_eq!(node.metrics().values("gpu_device_utilization_ratio", &[]).len(), devices);

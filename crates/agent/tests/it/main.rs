@@ -28,6 +28,7 @@ mod process_events;
 mod receiver;
 mod recovery;
 mod reliability;
+mod removal;
 mod report;
 mod secrets;
 mod seed;

@@ -133,6 +133,12 @@ impl Node {
 }
 
 impl Run {
+    /// What it said on standard error, without what is no problem.
+    pub(crate) fn complaints(&self) -> String {
+        let problem = |line: &&str| !line.starts_with("gpu-session-monitor: info: ");
+        self.stderr.lines().filter(problem).fold(String::new(), |all, line| all + line + "\n")
+    }
+
     pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
         let code = output.status.code().expect("it was not killed");

@@ -7,7 +7,7 @@ fn the_seeds_numbers_stand_in_the_textfile() {
     let mut node = Node::new(&scenario_file("seed.yaml"));
     node.at(60.0);
     let run = node.collect();
-    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert_eq!((run.code, run.complaints().as_str()), (0, ""));
     let text = std::fs::read_to_string(node.textfile()).unwrap();
     for line in [
         "gpu_session_count{gpu=\"0\"} 1",

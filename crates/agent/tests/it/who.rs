@@ -41,7 +41,7 @@ fn up(metrics: &Metrics, source: &str) -> Option<f64> {
 fn the_seeds_example_reproduces_whole() {
     let mut node = seed();
     let run = node.collect();
-    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert_eq!((run.code, run.complaints().as_str()), (0, ""));
     let text = std::fs::read_to_string(node.textfile()).unwrap();
     for line in [
         "gpu_session_count{gpu=\"0\"} 1",
@@ -282,7 +282,7 @@ fn rules_of_the_operator_read_namespaces_and_trust_only_some() {
     node.cluster().api.accept_token_with(crate::kubernetes::TOKEN, "monitor", [rights]);
     node.at(120.0);
     let run = collect(&node);
-    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert_eq!((run.code, run.complaints().as_str()), (0, ""));
     let metrics = node.metrics();
     for (gpu, user, rule) in
         [("0", "jupyterhub", "namespace"), ("1", "corp/kim", "mail"), ("2", "corp/kim", "mail")]

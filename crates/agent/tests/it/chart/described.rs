@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 /// Keys of the values, with dots; a mapping that holds anything is one key.
 fn keys(value: &Value, above: &str, found: &mut Vec<(String, Value)>) {
-    match value.as_object().filter(|map| !map.is_empty() && above != "nodeSelector" && above != "resources") {
+    let whole = |key: &str| key.ends_with("odeSelector") || key.ends_with("labels") || key == "resources";
+    match value.as_object().filter(|map| !map.is_empty() && !whole(above)) {
         Some(map) => {
             for (key, below) in map {
                 let name = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
@@ -74,6 +75,15 @@ fn golden_readme() {
     }
 }
 
+/// What an installation with this says at its end.
+fn notes(set: &str) -> String {
+    let chart = chart();
+    let release = ["install", "--dry-run=client", "gpu-session-monitoring", chart.to_str().unwrap()];
+    let output = helm(&[&release[..], &["--namespace", "gpu-operator", "--set", set]].concat());
+    let said = String::from_utf8(output.stdout).unwrap();
+    said.split_once("NOTES:").unwrap_or_else(|| panic!("{set}: {said}")).1.to_owned()
+}
+
 #[test]
 fn the_notes_name_the_three_commands() {
     for (set, wanted) in [
@@ -81,7 +91,7 @@ fn the_notes_name_the_three_commands() {
             "collection.mode=cronjob",
             [
                 "kubectl get cronjobs,jobs -n gpu-operator",
-                "kubectl logs -l job-name=gpu-session-metrics-collector",
+                "kubectl logs -l job-name=gpu-session-metrics-collector --all",
                 "query?query=gpu_session_count",
             ],
         ),
@@ -94,20 +104,27 @@ fn the_notes_name_the_three_commands() {
             ],
         ),
     ] {
-        let chart = chart();
-        let output = helm(&[
-            "install",
-            "--dry-run=client",
-            "gpu-session-monitoring",
-            chart.to_str().unwrap(),
-            "--namespace",
-            "gpu-operator",
-            "--set",
-            set,
-        ]);
-        let said = String::from_utf8(output.stdout).unwrap();
-        let (_, notes) = said.split_once("NOTES:").unwrap_or_else(|| panic!("{set}: {said}"));
+        let notes = notes(set);
         assert!(wanted.iter().all(|command| notes.contains(command)), "{notes}");
+    }
+}
+
+#[test]
+fn the_notes_say_what_is_to_be_done_and_nothing_else() {
+    for (set, wanted, others) in [
+        ("collection.mode=cronjob", &[][..], &["remove gpu_sessions.prom", "-mig"][..]),
+        ("mig.monitor=true", &["job-name=gpu-session-metrics-collector-mig"], &[]),
+        ("collection.mode=daemonset", &["It names users"], &["remove gpu_sessions.prom", "-mig", "guard"]),
+        ("collection.mode=daemonset,rights.root=false", &["remove gpu_sessions.prom"], &[]),
+        ("collection.mode=daemonset,mig.monitor=true", &["daemonset/gpu-session-monitoring-mig"], &[]),
+        ("collection.mode=daemonset,processEvents=true", &["the policy does not guard"], &[]),
+        ("collection.mode=daemonset,web.kubernetesAuth=true", &[], &["It names users"]),
+        ("enabled=false", &["Nothing is installed"], &["kubectl"]),
+    ] {
+        let notes = notes(set);
+        assert!(wanted.iter().all(|words| notes.contains(words)), "{set}: {notes}");
+        assert!(!others.iter().any(|words| notes.contains(words)), "{set}: {notes}");
+        assert!(!notes.contains("\n\n\n"), "{set}: {notes}");
     }
 }
 

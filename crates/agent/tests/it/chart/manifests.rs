@@ -1,6 +1,6 @@
 //! What the manifests are for Kubernetes, and what they promise beyond its schemas.
 
-use super::{all_values, list, manifests, of_kind, pods, rendered, template, tool};
+use super::{all_values, containers, list, manifests, measuring, of_kind, rendered, template, tool};
 use crate::node::workspace;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn every_manifest_is_valid_for_every_kubernetes() {
     let mut count = 0;
     for (name, _) in all_values() {
         let (text, file) = (rendered(&name), folder.path().join(&name));
-        count += manifests(&text).iter().filter(|m| m["kind"] != "PodMonitor").count();
+        count += manifests(&text).iter().filter(|m| m["apiVersion"] != "monitoring.coreos.com/v1").count();
         std::fs::write(&file, text).unwrap();
         command.arg(file);
     }
@@ -41,16 +41,16 @@ fn a_manifest_that_is_wrong_is_found() {
 fn the_names_are_those_that_the_first_document_has() {
     let text = rendered("seed");
     let [cron] = &of_kind(&text, "CronJob")[..] else { panic!("{text}") };
-    let [job] = &of_kind(&text, "Job")[..] else { panic!("{text}") };
+    let [job, _removal] = &of_kind(&text, "Job")[..] else { panic!("{text}") };
     assert_eq!(cron["metadata"]["name"], "gpu-session-metrics-collector");
     // kubectl logs -l job-name=gpu-session-metrics-collector
     assert_eq!(job["metadata"]["name"], "gpu-session-metrics-collector");
-    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "post-install,post-upgrade");
+    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "post-install,post-upgrade,test");
     assert_eq!(cron["spec"]["schedule"], "*/1 * * * *");
     assert_eq!(cron["spec"]["concurrencyPolicy"], "Forbid");
-    for (name, pod) in pods(&text) {
+    for (name, pod) in measuring(&text) {
         assert_eq!(pod["nodeSelector"]["nvidia.com/gpu.present"], "true", "{name}");
-        for container in super::containers(&pod) {
+        for container in containers(&pod) {
             let args = list(container, "args");
             assert!(args.contains(&json!("--device=0,1,2,3")) && args.contains(&json!("--gpu-count=4")));
         }
@@ -60,8 +60,10 @@ fn the_names_are_those_that_the_first_document_has() {
 #[test]
 fn pods_of_a_run_stand_on_as_many_nodes() {
     let text = template(&["--set", "collection.completions=5"]).unwrap();
-    for (kind, path) in [("CronJob", "/spec/jobTemplate/spec"), ("Job", "/spec")] {
-        let manifest = of_kind(&text, kind).remove(0);
+    for (kind, at, path) in
+        [("CronJob", 0, "/spec/jobTemplate/spec"), ("Job", 0, "/spec"), ("Job", 1, "/spec")]
+    {
+        let manifest = of_kind(&text, kind).remove(at);
         let job = manifest.pointer(path).unwrap();
         assert_eq!((&job["completions"], &job["parallelism"]), (&json!(5), &json!(5)));
         // One node that fails ends nothing on the other four.
@@ -78,11 +80,13 @@ fn pods_of_a_run_stand_on_as_many_nodes() {
 #[test]
 fn numbers_are_scraped_once() {
     for (name, _) in all_values() {
-        for (maker, pod) in pods(&rendered(&name)) {
-            let text = pod.to_string();
-            let served = text.contains("--listen=0.0.0.0:");
-            assert_ne!(served, text.contains("--textfile="), "{name} {maker}");
-            assert_eq!(served, maker.starts_with("DaemonSet/"), "{name} {maker}");
+        for (maker, pod) in measuring(&rendered(&name)) {
+            for container in containers(&pod).filter(|container| !super::removes(container)) {
+                let text = container.to_string();
+                let served = text.contains("--listen=0.0.0.0:");
+                assert_ne!(served, text.contains("--textfile="), "{name} {maker}");
+                assert_eq!(served, maker.starts_with("DaemonSet/"), "{name} {maker}");
+            }
         }
     }
     let found = |name: &str, kind: &str| of_kind(&rendered(name), kind).len();
@@ -92,22 +96,54 @@ fn numbers_are_scraped_once() {
     assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["honorLabels"], true);
 }
 
-/// Rules of the ClusterRole, if there is one.
-fn rights(text: &str) -> Value {
-    let mut roles = of_kind(text, "ClusterRole");
+#[test]
+fn a_service_monitor_finds_the_service_and_that_the_pods() {
+    let text = rendered("service-monitor");
+    let [service] = &of_kind(&text, "Service")[..] else { panic!("{text}") };
+    let [monitor] = &of_kind(&text, "ServiceMonitor")[..] else { panic!("{text}") };
+    assert!(of_kind(&text, "PodMonitor").is_empty() && !text.contains("prometheus.io/scrape"));
+    let carries = |labels: &Value, wanted: &Value| {
+        let wanted = wanted.as_object().unwrap();
+        !wanted.is_empty() && wanted.iter().all(|(key, value)| labels[key] == *value)
+    };
+    assert!(carries(&service["metadata"]["labels"], &monitor["spec"]["selector"]["matchLabels"]));
+    let agents = of_kind(&text, "DaemonSet").remove(0)["spec"]["template"].take();
+    assert!(carries(&agents["metadata"]["labels"], &service["spec"]["selector"]));
+    let removal = of_kind(&text, "Job").remove(0)["spec"]["template"].take();
+    assert!(!carries(&removal["metadata"]["labels"], &service["spec"]["selector"]));
+    assert_eq!(service["spec"]["clusterIP"], "None");
+    let port = &service["spec"]["ports"][0];
+    assert_eq!(port["targetPort"], agents["spec"]["containers"][0]["ports"][0]["name"]);
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    assert_eq!((&endpoint["port"], &endpoint["honorLabels"]), (&port["name"], &json!(true)));
+    assert_eq!((&endpoint["scheme"], &endpoint["path"]), (&json!("https"), &json!("/metrics")));
+    assert_eq!(endpoint["tlsConfig"]["insecureSkipVerify"], true);
+    assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+}
+
+/// Rules of the ClusterRole whose name ends so, if there is one.
+fn rights(text: &str, end: &str) -> Value {
+    let named = |role: &Value| role["metadata"]["name"].as_str().unwrap().ends_with(end);
+    let mut roles: Vec<Value> = of_kind(text, "ClusterRole").into_iter().filter(named).collect();
     assert!(roles.len() < 2);
     roles.pop().map_or(Value::Null, |role| role["rules"].clone())
 }
 
+/// Rules of the ClusterRole that a page shows.
+fn documented(page: &str) -> Value {
+    let text = std::fs::read_to_string(workspace().join("docs").join(page)).unwrap();
+    let yaml = text.split("```yaml\n").find(|part| part.contains("kind: ClusterRole\n")).unwrap();
+    let role: Value = serde_saphyr::from_str(yaml.split("```").next().unwrap()).unwrap();
+    role["rules"].clone()
+}
+
 #[test]
 fn the_rights_on_the_api_are_those_that_are_documented() {
-    let documented = std::fs::read_to_string(workspace().join("docs/attribution.md")).unwrap();
-    let yaml = documented.split("```yaml\n").find(|part| part.contains("kind: ClusterRole")).unwrap();
-    let role: Value = serde_saphyr::from_str(yaml.split("```").next().unwrap()).unwrap();
-    assert_eq!(rights(&rendered("defaults")), role["rules"]);
-    assert_eq!(rights(&rendered("daemonset-secured")), role["rules"]);
-    assert_eq!(rights(&rendered("daemonset-rules"))[0]["resources"], json!(["pods", "namespaces"]));
-    assert_eq!(rights(&rendered("no-api")), Value::Null);
+    let (wanted, own) = (documented("attribution.md"), "gpu-session-monitoring");
+    assert_eq!(rights(&rendered("defaults"), own), wanted);
+    assert_eq!(rights(&rendered("daemonset-secured"), own), wanted);
+    assert_eq!(rights(&rendered("daemonset-rules"), own)[0]["resources"], json!(["pods", "namespaces"]));
+    assert_eq!(rights(&rendered("no-api"), own), Value::Null);
     let bound = |name: &str| -> Vec<String> {
         let bindings = of_kind(&rendered(name), "ClusterRoleBinding");
         bindings.iter().map(|binding| binding["roleRef"]["name"].as_str().unwrap().to_owned()).collect()
@@ -118,9 +154,25 @@ fn the_rights_on_the_api_are_those_that_are_documented() {
 }
 
 #[test]
+fn whoever_is_named_may_read_and_nobody_else() {
+    for (name, there) in [("service-monitor", true), ("daemonset-secured", true), ("daemonset", false)] {
+        let wanted = if there { documented("web.md") } else { Value::Null };
+        assert_eq!(rights(&rendered(name), "-reader"), wanted, "{name}");
+    }
+    let bindings = |name: &str| -> Vec<Value> {
+        let all = of_kind(&rendered(name), "ClusterRoleBinding").into_iter();
+        all.filter(|b| b["roleRef"]["name"] == "gpu-session-monitoring-reader").collect()
+    };
+    assert!(bindings("daemonset-secured").is_empty());
+    let [binding] = &bindings("service-monitor")[..] else { panic!() };
+    let prometheus = json!([{ "kind": "ServiceAccount", "name": "kube-prometheus-stack-prometheus", "namespace": "monitoring" }]);
+    assert_eq!(binding["subjects"], prometheus);
+}
+
+#[test]
 fn without_the_api_no_token_is_given() {
     for (name, wanted) in [("no-api", false), ("daemonset", true)] {
-        for (maker, pod) in pods(&rendered(name)) {
+        for (maker, pod) in measuring(&rendered(name)) {
             assert_eq!(pod["automountServiceAccountToken"], wanted, "{name} {maker}");
         }
     }

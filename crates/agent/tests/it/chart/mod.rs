@@ -7,7 +7,10 @@ mod golden;
 mod manifests;
 mod nodes;
 mod refusals;
+mod removal;
+mod rules;
 mod security;
+mod variants;
 
 use crate::node::workspace;
 use serde_json::Value;
@@ -96,6 +99,19 @@ fn pods(text: &str) -> Vec<(String, Value)> {
             Some((name.replace('"', ""), manifest.pointer(path).unwrap().clone()))
         })
         .collect()
+}
+
+/// The pods of these that measure; the others clean up.
+fn measuring(text: &str) -> Vec<(String, Value)> {
+    pods(text).into_iter().filter(|(maker, _)| maker != REMOVAL).collect()
+}
+
+/// What makes the pods that clean up when the chart is uninstalled.
+const REMOVAL: &str = "Job/gpu-session-metrics-removal";
+
+/// Whether the container removes and does not measure.
+fn removes(container: &Value) -> bool {
+    list(container, "args").iter().any(|argument| argument == "--remove")
 }
 
 /// A list of a manifest; absent is empty.

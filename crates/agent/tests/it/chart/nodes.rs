@@ -2,6 +2,7 @@
 
 use super::{chart, helm_with, of_kind};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -48,8 +49,8 @@ impl Cluster {
         self.folder.path().join("kubeconfig")
     }
 
-    /// Pods of a run of the CronJob, with these further arguments.
-    fn completions(&self, args: &[&str]) -> Value {
+    /// Pods of a run of each Job and CronJob, with these further arguments.
+    fn runs(&self, args: &[&str]) -> BTreeMap<String, Value> {
         let chart = chart();
         let command = ["template", "monitor", chart.to_str().unwrap(), "--dry-run=server"];
         let further = ["--disable-openapi-validation"];
@@ -57,10 +58,24 @@ impl Cluster {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
         let text = String::from_utf8(output.stdout).unwrap();
-        let job = of_kind(&text, "CronJob").remove(0)["spec"]["jobTemplate"]["spec"].take();
-        assert_eq!(job["completions"], job["parallelism"]);
-        assert_eq!(of_kind(&text, "Job").remove(0)["spec"]["completions"], job["completions"]);
-        job["completions"].clone()
+        let mut runs = BTreeMap::new();
+        for (kind, path) in [("CronJob", "/spec/jobTemplate/spec"), ("Job", "/spec")] {
+            for maker in of_kind(&text, kind) {
+                let job = maker.pointer(path).unwrap();
+                assert_eq!(job["completions"], job["parallelism"]);
+                let name =
+                    maker["metadata"]["name"].as_str().unwrap().trim_start_matches("gpu-session-metrics-");
+                runs.insert(format!("{kind}/{name}"), job["completions"].clone());
+            }
+        }
+        runs
+    }
+
+    /// Pods of a run of the CronJob, which the other Jobs have as well.
+    fn completions(&self, args: &[&str]) -> Value {
+        let runs = self.runs(args);
+        assert!(runs.values().all(|count| *count == runs["CronJob/collector"]), "{runs:?}");
+        runs["CronJob/collector"].clone()
     }
 }
 
@@ -131,5 +146,42 @@ fn a_run_has_a_pod_for_each_node_with_gpus() {
 
 #[test]
 fn a_cluster_without_such_a_node_gets_one_pod_that_waits() {
-    assert_eq!(Cluster::of(&[json!({ "kubernetes.io/os": "linux" })]).completions(&[]), 1);
+    let runs = Cluster::of(&[json!({ "kubernetes.io/os": "linux" })]).runs(&[]);
+    assert_eq!((&runs["CronJob/collector"], &runs["Job/collector"]), (&json!(1), &json!(1)));
+    // But nothing is to be removed, and nobody waits for that.
+    assert!(!runs.contains_key("Job/removal"), "{runs:?}");
+}
+
+#[test]
+fn nodes_with_mig_are_counted_for_themselves() {
+    let node = |mig: &str| json!({ "nvidia.com/gpu.present": "true", "nvidia.com/mig.capable": mig });
+    let bare = json!({ "nvidia.com/mig.capable": "true" });
+    let cluster =
+        Cluster::of(&[node("true"), node("false"), node("false"), bare, node("true"), node("false")]);
+    let counts = |cluster: &Cluster, args: &[&str]| -> Vec<(String, i64)> {
+        let runs = cluster.runs(&[&["--set", "mig.monitor=true"], args].concat());
+        runs.into_iter().map(|(name, count)| (name, count.as_i64().unwrap())).collect()
+    };
+    let named = |all: &[(&str, i64)]| -> Vec<(String, i64)> {
+        all.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    let wanted = [
+        ("CronJob/collector", 3),
+        ("CronJob/collector-mig", 2),
+        ("Job/collector", 3),
+        ("Job/collector-mig", 2),
+        ("Job/removal", 5),
+    ];
+    assert_eq!(counts(&cluster, &[]), named(&wanted));
+    let told = counts(&cluster, &["--set", "collection.completions=7,mig.completions=4"]);
+    assert_eq!(
+        told,
+        named(&[(wanted[0].0, 7), (wanted[1].0, 4), (wanted[2].0, 7), (wanted[3].0, 4), (wanted[4].0, 11)])
+    );
+    // Where all are of one kind no pod waits for the other.
+    let all = Cluster::of(&[node("true"), node("true")]);
+    assert_eq!(
+        counts(&all, &[]),
+        named(&[(wanted[0].0, 0), (wanted[1].0, 2), (wanted[3].0, 2), (wanted[4].0, 2)])
+    );
 }
