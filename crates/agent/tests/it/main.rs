@@ -10,6 +10,7 @@ mod captures;
 mod chain;
 mod chart;
 mod cli;
+mod cluster;
 mod conservation;
 mod containers;
 mod dcgm;

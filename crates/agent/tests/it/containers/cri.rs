@@ -1,188 +1,307 @@
-//! A client of the Kubernetes CRI (runtime.v1): the calls and the fields that the tests need.
+//! Messages of the Kubernetes CRI (runtime.v1): the fields that the tests need.
 
 use prost::Message;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
 
-pub(super) type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// `NamespaceMode`: a namespace of the container's own.
-pub(super) const OWN: i32 = 1;
+pub(crate) const OWN: i32 = 1;
 /// `NamespaceMode`: the host's namespace.
-pub(super) const NODE: i32 = 2;
+pub(crate) const NODE: i32 = 2;
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Nothing {}
+pub(crate) struct Nothing {}
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct RuntimeCondition {
+pub(crate) struct RuntimeCondition {
     #[prost(string, tag = "1")]
-    pub(super) kind: String,
+    pub(crate) kind: String,
     #[prost(bool, tag = "2")]
-    pub(super) status: bool,
+    pub(crate) status: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct RuntimeStatus {
+pub(crate) struct RuntimeStatus {
     #[prost(message, repeated, tag = "1")]
-    pub(super) conditions: Vec<RuntimeCondition>,
+    pub(crate) conditions: Vec<RuntimeCondition>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct StatusResponse {
+pub(crate) struct StatusResponse {
     #[prost(message, optional, tag = "1")]
-    pub(super) status: Option<RuntimeStatus>,
+    pub(crate) status: Option<RuntimeStatus>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ImageSpec {
+pub(crate) struct ImageSpec {
     #[prost(string, tag = "1")]
-    pub(super) image: String,
+    pub(crate) image: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Image {
+pub(crate) struct ImageStatusRequest {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) image: Option<ImageSpec>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ImageStatusResponse {
+    /// `None`: it is not there.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) image: Option<Image>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Image {
     #[prost(string, repeated, tag = "2")]
-    pub(super) repo_tags: Vec<String>,
+    pub(crate) repo_tags: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ListImagesResponse {
+pub(crate) struct ListImagesResponse {
     #[prost(message, repeated, tag = "1")]
-    pub(super) images: Vec<Image>,
+    pub(crate) images: Vec<Image>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct NamespaceOption {
+pub(crate) struct NamespaceOption {
     #[prost(int32, tag = "1")]
-    pub(super) network: i32,
+    pub(crate) network: i32,
     #[prost(int32, tag = "2")]
-    pub(super) pid: i32,
+    pub(crate) pid: i32,
 }
 
+/// A number that may be unknown, such as a user's id.
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct SandboxSecurity {
+pub(crate) struct Number {
+    #[prost(int64, tag = "1")]
+    pub(crate) value: i64,
+}
+
+/// A seccomp profile; the default is the runtime's.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct SecurityProfile {
+    #[prost(int32, tag = "1")]
+    pub(crate) kind: i32,
+}
+
+/// `ProfileType`: no profile.
+pub(crate) const UNCONFINED: i32 = 1;
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SandboxSecurity {
     #[prost(message, optional, tag = "1")]
-    pub(super) namespaces: Option<NamespaceOption>,
+    pub(crate) namespaces: Option<NamespaceOption>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) user: Option<Number>,
+    #[prost(int64, repeated, tag = "5")]
+    pub(crate) supplemental_groups: Vec<i64>,
     #[prost(bool, tag = "6")]
-    pub(super) privileged: bool,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct LinuxSandbox {
-    #[prost(string, tag = "1")]
-    pub(super) cgroup_parent: String,
-    #[prost(message, optional, tag = "2")]
-    pub(super) security: Option<SandboxSecurity>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct SandboxMetadata {
-    #[prost(string, tag = "1")]
-    pub(super) name: String,
-    #[prost(string, tag = "2")]
-    pub(super) uid: String,
-    #[prost(string, tag = "3")]
-    pub(super) namespace: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct SandboxConfig {
-    #[prost(message, optional, tag = "1")]
-    pub(super) metadata: Option<SandboxMetadata>,
-    #[prost(btree_map = "string, string", tag = "6")]
-    pub(super) labels: Labels,
-    #[prost(btree_map = "string, string", tag = "7")]
-    pub(super) annotations: Labels,
+    pub(crate) privileged: bool,
     #[prost(message, optional, tag = "8")]
-    pub(super) linux: Option<LinuxSandbox>,
+    pub(crate) group: Option<Number>,
+    #[prost(message, optional, tag = "9")]
+    pub(crate) seccomp: Option<SecurityProfile>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct RunSandboxRequest {
+pub(crate) struct LinuxSandbox {
+    #[prost(string, tag = "1")]
+    pub(crate) cgroup_parent: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) security: Option<SandboxSecurity>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SandboxMetadata {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(string, tag = "2")]
+    pub(crate) uid: String,
+    #[prost(string, tag = "3")]
+    pub(crate) namespace: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SandboxConfig {
     #[prost(message, optional, tag = "1")]
-    pub(super) config: Option<SandboxConfig>,
+    pub(crate) metadata: Option<SandboxMetadata>,
+    /// Where the logs of its containers go.
+    #[prost(string, tag = "3")]
+    pub(crate) log_directory: String,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub(crate) labels: Labels,
+    #[prost(btree_map = "string, string", tag = "7")]
+    pub(crate) annotations: Labels,
+    #[prost(message, optional, tag = "8")]
+    pub(crate) linux: Option<LinuxSandbox>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RunSandboxRequest {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) config: Option<SandboxConfig>,
+    /// Handler of the RuntimeClass; empty: the runtime's default.
+    #[prost(string, tag = "2")]
+    pub(crate) handler: String,
 }
 
 /// A message whose only field is an id: of a sandbox or container.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Id {
+pub(crate) struct Id {
     #[prost(string, tag = "1")]
-    pub(super) id: String,
+    pub(crate) id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ContainerMetadata {
+pub(crate) struct ContainerMetadata {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[prost(uint32, tag = "2")]
-    pub(super) attempt: u32,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct ContainerSecurity {
-    #[prost(bool, tag = "2")]
-    pub(super) privileged: bool,
-    #[prost(message, optional, tag = "3")]
-    pub(super) namespaces: Option<NamespaceOption>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct LinuxContainer {
-    #[prost(message, optional, tag = "2")]
-    pub(super) security: Option<ContainerSecurity>,
+    pub(crate) attempt: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ContainerConfig {
+pub(crate) struct Capabilities {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) add: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) drop: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ContainerSecurity {
     #[prost(message, optional, tag = "1")]
-    pub(super) metadata: Option<ContainerMetadata>,
-    #[prost(message, optional, tag = "2")]
-    pub(super) image: Option<ImageSpec>,
-    #[prost(string, repeated, tag = "3")]
-    pub(super) command: Vec<String>,
-    #[prost(btree_map = "string, string", tag = "9")]
-    pub(super) labels: Labels,
-    #[prost(btree_map = "string, string", tag = "10")]
-    pub(super) annotations: Labels,
-    #[prost(message, optional, tag = "15")]
-    pub(super) linux: Option<LinuxContainer>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct CreateContainerRequest {
-    #[prost(string, tag = "1")]
-    pub(super) sandbox: String,
-    #[prost(message, optional, tag = "2")]
-    pub(super) config: Option<ContainerConfig>,
+    pub(crate) capabilities: Option<Capabilities>,
+    #[prost(bool, tag = "2")]
+    pub(crate) privileged: bool,
     #[prost(message, optional, tag = "3")]
-    pub(super) sandbox_config: Option<SandboxConfig>,
+    pub(crate) namespaces: Option<NamespaceOption>,
+    #[prost(message, optional, tag = "5")]
+    pub(crate) user: Option<Number>,
+    #[prost(bool, tag = "7")]
+    pub(crate) readonly_root: bool,
+    #[prost(int64, repeated, tag = "8")]
+    pub(crate) supplemental_groups: Vec<i64>,
+    #[prost(bool, tag = "11")]
+    pub(crate) no_new_privileges: bool,
+    #[prost(message, optional, tag = "12")]
+    pub(crate) group: Option<Number>,
+    #[prost(string, repeated, tag = "13")]
+    pub(crate) masked_paths: Vec<String>,
+    #[prost(string, repeated, tag = "14")]
+    pub(crate) readonly_paths: Vec<String>,
+    #[prost(message, optional, tag = "15")]
+    pub(crate) seccomp: Option<SecurityProfile>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct StopContainerRequest {
+pub(crate) struct LinuxContainer {
+    #[prost(message, optional, tag = "2")]
+    pub(crate) security: Option<ContainerSecurity>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Variable {
     #[prost(string, tag = "1")]
-    pub(super) id: String,
+    pub(crate) key: String,
+    #[prost(string, tag = "2")]
+    pub(crate) value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Mount {
+    #[prost(string, tag = "1")]
+    pub(crate) container_path: String,
+    #[prost(string, tag = "2")]
+    pub(crate) host_path: String,
+    #[prost(bool, tag = "3")]
+    pub(crate) readonly: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ContainerConfig {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) metadata: Option<ContainerMetadata>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) image: Option<ImageSpec>,
+    /// Empty: the image's entrypoint.
+    #[prost(string, repeated, tag = "3")]
+    pub(crate) command: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) args: Vec<String>,
+    #[prost(string, tag = "5")]
+    pub(crate) working_dir: String,
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) env: Vec<Variable>,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) mounts: Vec<Mount>,
+    #[prost(btree_map = "string, string", tag = "9")]
+    pub(crate) labels: Labels,
+    #[prost(btree_map = "string, string", tag = "10")]
+    pub(crate) annotations: Labels,
+    /// Below the sandbox's folder of logs.
+    #[prost(string, tag = "11")]
+    pub(crate) log_path: String,
+    #[prost(message, optional, tag = "15")]
+    pub(crate) linux: Option<LinuxContainer>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CreateContainerRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) sandbox: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) config: Option<ContainerConfig>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) sandbox_config: Option<SandboxConfig>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StopContainerRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
     /// Seconds between asking and killing.
     #[prost(int64, tag = "2")]
-    pub(super) timeout: i64,
+    pub(crate) timeout: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ContainerStatusRequest {
+pub(crate) struct ContainerStatusRequest {
     #[prost(string, tag = "1")]
-    pub(super) id: String,
+    pub(crate) id: String,
     #[prost(bool, tag = "2")]
-    pub(super) verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ContainerStatusResponse {
+pub(crate) struct ContainerStatus {
+    /// [`RUNNING`] or [`EXITED`], among others.
+    #[prost(int32, tag = "3")]
+    pub(crate) state: i32,
+    /// Moments are in nanoseconds since the Unix epoch.
+    #[prost(int64, tag = "5")]
+    pub(crate) started_at: i64,
+    #[prost(int64, tag = "6")]
+    pub(crate) finished_at: i64,
+    #[prost(int32, tag = "7")]
+    pub(crate) exit_code: i32,
+    #[prost(string, tag = "9")]
+    pub(crate) image_ref: String,
+    #[prost(string, tag = "10")]
+    pub(crate) reason: String,
+    #[prost(string, tag = "11")]
+    pub(crate) message: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ContainerStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) status: Option<ContainerStatus>,
     /// The runtime's own: containerd has a JSON document under `info`.
     #[prost(btree_map = "string, string", tag = "2")]
-    pub(super) info: Labels,
+    pub(crate) info: Labels,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -208,9 +327,9 @@ pub(crate) const EXITED: i32 = 2;
 pub(crate) const READY: i32 = 0;
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ListContainersResponse {
+pub(crate) struct ListContainersResponse {
     #[prost(message, repeated, tag = "1")]
-    pub(super) containers: Vec<Container>,
+    pub(crate) containers: Vec<Container>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -218,7 +337,7 @@ pub(crate) struct Sandbox {
     #[prost(string, tag = "1")]
     pub(crate) id: String,
     #[prost(message, optional, tag = "2")]
-    pub(super) metadata: Option<SandboxMetadata>,
+    pub(crate) metadata: Option<SandboxMetadata>,
     /// [`READY`] or not.
     #[prost(int32, tag = "3")]
     pub(crate) state: i32,
@@ -229,52 +348,7 @@ pub(crate) struct Sandbox {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ListSandboxesResponse {
+pub(crate) struct ListSandboxesResponse {
     #[prost(message, repeated, tag = "1")]
-    pub(super) items: Vec<Sandbox>,
-}
-
-/// Where the runtime listens. Every call connects anew, so that tests on many threads share nothing.
-pub(super) struct Client {
-    socket: PathBuf,
-}
-
-impl Client {
-    pub(super) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
-    }
-
-    /// Calls a method, such as `RuntimeService/Status`; an error says which.
-    pub(super) fn call<Q, A>(&self, method: &str, request: Q) -> Result<A, String>
-    where
-        Q: Message + Send + Sync + 'static,
-        A: Message + Default + Send + Sync + 'static,
-    {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(self.send(method, request)).map_err(|error| format!("{method}: {error}"))
-    }
-
-    async fn send<Q, A>(&self, method: &str, request: Q) -> Result<A, String>
-    where
-        Q: Message + Send + Sync + 'static,
-        A: Message + Default + Send + Sync + 'static,
-    {
-        let channel = self.connect().await.map_err(|error| format!("{}: {error}", self.socket.display()))?;
-        let mut grpc = tonic::client::Grpc::new(channel);
-        grpc.ready().await.map_err(|error| error.to_string())?;
-        let path = format!("/runtime.v1.{method}").parse().unwrap();
-        let codec = tonic_prost::ProstCodec::<Q, A>::default();
-        let answer = grpc.unary(tonic::Request::new(request), path, codec).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| status.to_string())
-    }
-
-    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
-        let socket = self.socket.clone();
-        let connector = tower::service_fn(move |_| {
-            let socket = socket.clone();
-            async move { tokio::net::UnixStream::connect(socket).await.map(hyper_util::rt::TokioIo::new) }
-        });
-        let endpoint = Endpoint::from_static("http://localhost").timeout(Duration::from_secs(60));
-        endpoint.connect_with_connector(connector).await
-    }
+    pub(crate) items: Vec<Sandbox>,
 }

@@ -5,31 +5,38 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The sandboxes' image: it does nothing until it is killed. Named in containerd's configuration too.
-pub(super) const PAUSE: &str = "localhost/pause:1";
+pub(crate) const PAUSE: &str = "localhost/pause:1";
 /// The containers' image: a shell and its tools.
-pub(super) const TOOLS: &str = "localhost/tools:1";
+pub(crate) const TOOLS: &str = "localhost/tools:1";
 
 /// The tools that a container has, as links to busybox: what a process runs as is its name.
-const LINKS: [&str; 7] = ["cat", "mkdir", "rmdir", "sed", "sh", "sleep", "tail"];
+const LINKS: [&str; 9] = ["cat", "id", "ls", "mkdir", "rmdir", "sed", "sh", "sleep", "tail"];
 
 /// Writes the image, in docker's archive format, to a file.
 pub(super) fn write(archive: &Path) {
-    let folder = tempfile::tempdir().unwrap();
-    let bin = folder.path().join("layer/bin");
+    let root = tempfile::tempdir().unwrap();
+    let bin = root.path().join("bin");
     std::fs::create_dir_all(&bin).unwrap();
     std::fs::copy(busybox(), bin.join("busybox")).unwrap();
     for link in LINKS {
         std::os::unix::fs::symlink("busybox", bin.join(link)).unwrap();
     }
+    let config = json!({ "Entrypoint": ["/bin/sleep", "2147483647"], "Env": ["PATH=/bin"] });
+    pack(archive, root.path(), &config, &[PAUSE, TOOLS]);
+}
+
+/// Writes an image, in docker's archive format, of what lies in the folder `root`; `config` is what its containers run.
+pub(crate) fn pack(archive: &Path, root: &Path, config: &serde_json::Value, tags: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
     let layer = folder.path().join("layer.tar");
-    tar(&layer, &folder.path().join("layer"), &["bin"]);
+    tar(&layer, root, &["."]);
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
-        "config": { "Entrypoint": ["/bin/sleep", "2147483647"], "Env": ["PATH=/bin"] },
+        "config": config,
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", digest(&layer))] },
     });
-    let manifest = json!([{ "Config": "config.json", "RepoTags": [PAUSE, TOOLS], "Layers": ["layer.tar"] }]);
+    let manifest = json!([{ "Config": "config.json", "RepoTags": tags, "Layers": ["layer.tar"] }]);
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     std::fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
     tar(archive, folder.path(), &["manifest.json", "config.json", "layer.tar"]);

@@ -1,10 +1,12 @@
 //! Real pods: containerd and runc, driven through the CRI as a kubelet drives them, with a kubelet's cgroups.
 
+mod client;
 pub(crate) mod cri;
-mod image;
+pub(crate) mod image;
 mod tests;
 
-use cri::{Client, Id, Labels, Nothing};
+pub(crate) use client::Client;
+use cri::{Id, Labels, Nothing};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -14,11 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// All that containerd writes; `/run` would forbid to execute what lies there.
-const FOLDER: &str = "/var/lib/gpu-session-monitor-tests";
+pub(crate) const FOLDER: &str = "/var/lib/gpu-session-monitor-tests";
 /// Held by the run of the tests that the folder belongs to.
 const LOCK: &str = "/run/gpu-session-monitor-tests.lock";
 /// UIDs of the pods begin so, which is how what a killed run has left is found.
 const PREFIX: &str = "6e5e5510-";
+/// The cgroup that pods lie in whose UIDs are not ours to choose.
+pub(crate) const ROOT: &str = "/gpu-session-monitor-tests";
 
 /// A containerd of the tests' own. It ends, and leaves nothing, with the last of those who hold it.
 pub(crate) struct Containerd {
@@ -90,7 +94,7 @@ impl Containerd {
             let there = std::env::split_paths(&path).any(|folder| folder.join(program).exists());
             assert!(there, "{program} is not in PATH; `make test` fetches it (scripts/setup.sh)");
         }
-        let script = ["-c", include_str!("supervisor.sh"), "supervisor", FOLDER, LOCK, PREFIX];
+        let script = ["-c", include_str!("supervisor.sh"), "supervisor", FOLDER, LOCK, PREFIX, ROOT];
         let mut command = Command::new("sh");
         // In a group of its own, so that what ends the tests from a terminal does not end it.
         command.args(script).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
@@ -119,16 +123,21 @@ impl Containerd {
     fn import(&self) {
         let archive = Path::new(FOLDER).join("image.tar");
         image::write(&archive);
+        self.import_archive(&archive, &[image::PAUSE, image::TOOLS]);
+    }
+
+    /// Imports the images of a docker archive, which have these tags.
+    pub(crate) fn import_archive(&self, archive: &Path, tags: &[&str]) {
         // The CRI unpacks it for its own snapshotter when it is first run.
         let mut command = Command::new("ctr");
         command.arg("--address").arg(Self::socket()).args(["--namespace", "k8s.io", "images", "import"]);
-        let run = command.arg("--no-unpack").arg(&archive).output().unwrap();
+        let run = command.arg("--no-unpack").arg(archive).output().unwrap();
         assert!(run.status.success(), "ctr images import: {}", String::from_utf8_lossy(&run.stderr));
         // The CRI hears of images by events.
         wait_for("the images to be known", || {
             let answer: cri::ListImagesResponse = self.call("ImageService/ListImages", Nothing {});
-            let tags: Vec<_> = answer.images.iter().flat_map(|image| &image.repo_tags).collect();
-            [image::PAUSE, image::TOOLS].iter().all(|tag| tags.iter().any(|known| *known == tag))
+            let known: Vec<_> = answer.images.iter().flat_map(|image| &image.repo_tags).collect();
+            tags.iter().all(|tag| known.iter().any(|known| *known == tag))
         });
     }
 
@@ -143,9 +152,17 @@ impl Containerd {
     /// Runs a pod, as yet without a container.
     pub(crate) fn run_pod(self: &Arc<Self>, spec: &PodSpec) -> Pod {
         let config = spec.config();
-        let request = cri::RunSandboxRequest { config: Some(config.clone()) };
+        let request = cri::RunSandboxRequest { config: Some(config.clone()), ..Default::default() };
         let Id { id } = self.call("RuntimeService/RunPodSandbox", request);
         Pod { runtime: self.clone(), spec: spec.clone(), id, config }
+    }
+
+    /// The host's pid of a container's first process, while it runs.
+    pub(crate) fn pid(&self, id: &str) -> Option<u32> {
+        let request = cri::ContainerStatusRequest { id: id.to_owned(), verbose: true };
+        let status: cri::ContainerStatusResponse = self.call("RuntimeService/ContainerStatus", request);
+        let info: serde_json::Value = serde_json::from_str(&status.info["info"]).unwrap();
+        info["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0)
     }
 
     /// All containers that it knows, those that have ended too.
@@ -213,19 +230,26 @@ impl PodSpec {
 
     fn config(&self) -> cri::SandboxConfig {
         let (name, uid, namespace) = (self.name.clone(), self.uid.clone(), self.namespace.clone());
-        let security =
-            cri::SandboxSecurity { namespaces: Some(Self::namespaces()), privileged: self.privileged };
+        let security = cri::SandboxSecurity {
+            namespaces: Some(Self::namespaces()),
+            privileged: self.privileged,
+            ..Default::default()
+        };
         cri::SandboxConfig {
             metadata: Some(cri::SandboxMetadata { name, uid, namespace }),
             labels: self.labels.clone().into_iter().chain(self.names()).collect(),
             annotations: self.annotations.clone(),
             linux: Some(cri::LinuxSandbox { cgroup_parent: self.cgroup(), security: Some(security) }),
+            ..Default::default()
         }
     }
 
     fn container(&self, name: &str, command: &[&str]) -> cri::ContainerConfig {
-        let security =
-            cri::ContainerSecurity { namespaces: Some(Self::namespaces()), privileged: self.privileged };
+        let security = cri::ContainerSecurity {
+            namespaces: Some(Self::namespaces()),
+            privileged: self.privileged,
+            ..Default::default()
+        };
         let mut labels = self.names();
         labels.insert("io.kubernetes.container.name".to_owned(), name.to_owned());
         let restarts = ("io.kubernetes.container.restartCount".to_owned(), "0".to_owned());
@@ -236,6 +260,7 @@ impl PodSpec {
             labels,
             annotations: Labels::from([restarts]),
             linux: Some(cri::LinuxContainer { security: Some(security) }),
+            ..Default::default()
         }
     }
 }
@@ -251,11 +276,7 @@ impl Pod {
         };
         let Id { id } = runtime.call("RuntimeService/CreateContainer", request);
         let Nothing {} = runtime.call("RuntimeService/StartContainer", Id { id: id.clone() });
-        let request = cri::ContainerStatusRequest { id: id.clone(), verbose: true };
-        let status: cri::ContainerStatusResponse = runtime.call("RuntimeService/ContainerStatus", request);
-        let info: serde_json::Value = serde_json::from_str(&status.info["info"]).unwrap();
-        let pid =
-            info["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("containerd says the pid");
+        let pid = runtime.pid(&id).expect("containerd says the pid");
         let container = Container { runtime, id, pid };
         // Until it executes its program it is a copy of runc.
         wait_for("the container's program to run", || !container.comm().starts_with("runc"));

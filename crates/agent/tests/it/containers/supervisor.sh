@@ -1,14 +1,16 @@
 # Runs containerd for as long as standard input is open, then removes all that it and its pods have made:
-# sh supervisor.sh FOLDER LOCK PREFIX
+# sh supervisor.sh FOLDER LOCK PREFIX ROOT
 #
 # A process of its own, so that this is done as well when the tests are killed. If it is itself killed, containerd
 # ends with it, and the next one begins with what is left. FOLDER belongs to whoever holds LOCK. UIDs of the pods
-# begin with PREFIX, which tells them from those of a kubelet.
+# begin with PREFIX, or lie below ROOT, which tells them from those of a kubelet.
 set -u
-folder=$1 lock=$2 prefix=$3
+folder=$1 lock=$2 prefix=$3 root=$4
 
 # Cgroups of the pods, the innermost first.
-pods() { find /sys/fs/cgroup -depth -type d -path "*/kubepods/*pod$prefix*" 2>/dev/null; }
+pods() {
+    find /sys/fs/cgroup -depth -type d \( -path "*/kubepods/*pod$prefix*" -o -path "*$root" -o -path "*$root/*" \) 2>/dev/null
+}
 
 # Cgroups that pods lie in, of every hierarchy, the innermost first.
 parents() {
@@ -16,8 +18,8 @@ parents() {
         \( -path '*/kubepods' -o -path '*/kubepods/burstable' -o -path '*/kubepods/besteffort' \) 2>/dev/null
 }
 
-# A containerd of the folder, and shims, which name its socket. The pattern does not match itself.
-daemons() { grep -laEs -- "$folder/[c]on(fig.toml|tainerd.sock)" /proc/[0-9]*/cmdline | cut -d / -f 3; }
+# A containerd of the folder, shims, which name its socket, and what runs a cluster. The pattern does not match itself.
+daemons() { grep -laEs -- "$folder/[c](onfig.toml|ontainerd.sock|luster/)" /proc/[0-9]*/cmdline | cut -d / -f 3; }
 
 clean() {
     kill -9 $(daemons) 2>/dev/null
@@ -44,14 +46,17 @@ clean() {
 # Whoever holds the lock removes its file: who has waited for one that is gone begins again with the one that is there.
 while
     exec 9>"$lock"
-    flock -w 300 9 || { echo "another run of the tests has held $lock for five minutes: end that run" >&2; exit 1; }
+    flock -w 900 9 || { echo "another run of the tests has held $lock for fifteen minutes: end that run" >&2; exit 1; }
     [ ! /proc/self/fd/9 -ef "$lock" ]
 do :; done
 trap 'rm -f "$lock"' EXIT
 clean
 mkdir -p "$folder/cni" || exit 1
 parents >"$folder/parents"
-# The snapshotter copies, so that no file system is needed which a container of a build lacks.
+# The snapshotter overlays where it can; else it copies, for a container of a build lacks that file system.
+mkdir "$folder/lower" "$folder/upper" "$folder/work"
+overlay="mount -t overlay overlay -o lowerdir=$folder/lower,upperdir=$folder/upper,workdir=$folder/work $folder/lower"
+if unshare --mount sh -c "$overlay" 2>/dev/null; then snapshotter=overlayfs; else snapshotter=native; fi
 cat >"$folder/config.toml" <<END
 version = 2
 root = "$folder/root"
@@ -66,10 +71,15 @@ state = "$folder/state"
     bin_dir = "$folder/cni"
     conf_dir = "$folder/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "native"
+    snapshotter = "$snapshotter"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        Root = "$folder/runc"
+        SystemdCgroup = false
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.nvidia]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.nvidia.options]
         Root = "$folder/runc"
         SystemdCgroup = false
 END
