@@ -45,6 +45,8 @@ pub(super) fn node_exporter(scene: &Scene<'_>) -> Vec<Finding> {
         false => Finding::skipped(format!("{url}: {what}; --node-exporter names another address")),
     };
     vec![match answer {
+        // It may be there for Prometheus and not for us.
+        Answer::Silent(e) if *given => Finding::warning(format!("{url}: {e}"), RUNS),
         Answer::Silent(e) | Answer::Odd(e) => absent(e.clone()),
         Answer::Refused(status) => absent(format!("it answered {status}")),
         Answer::Body(body) => match Textfiles::read(body, scene.settings.textfile.file_name()) {

@@ -74,8 +74,11 @@ fn node_exporter_with_another_folder_or_none_fails() {
 fn a_node_exporter_that_was_named_must_be_one() {
     let node = seed();
     examine(&node, &[]).assert("node_exporter", "skipped", &["not asked"]);
+    let nobody = format!("http://127.0.0.1:{}/metrics", free_port());
+    let report = examine(&node, &["--node-exporter", &nobody]);
+    report.assert("node_exporter", "warning", &["see that node_exporter runs there"]);
+    assert_eq!(report.code, 0);
     for (url, words) in [
-        (format!("http://127.0.0.1:{}/metrics", free_port()), "see that node_exporter runs there"),
         (server("404 Not Found", ""), "404"),
         (server("200 OK", "other_metric 1\n"), "no node_exporter"),
         (server("200 OK", "<html>\n"), "line 1"),
