@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The chart's folder.
-fn chart() -> PathBuf {
+pub(crate) fn chart() -> PathBuf {
     workspace().join("charts/gpu-session-monitoring")
 }
 

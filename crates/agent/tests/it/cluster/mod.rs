@@ -10,10 +10,12 @@
 //! assert!(node.path("/var/lib/node_exporter/textfile_collector/gpu_sessions.prom").exists());
 //! ```
 
+mod chart;
 mod control;
 mod node;
 mod pki;
 mod process;
+pub(crate) mod program;
 mod tests;
 
 pub(crate) use node::Node;
@@ -78,6 +80,8 @@ impl Cluster {
         std::fs::create_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         std::fs::create_dir(folder.join("home")).unwrap();
         let control = ControlPlane::start(&folder);
+        // While the API server starts.
+        program::import(&containerd, &folder);
         let mut cluster = Self { control, folder, turn: Mutex::default(), containerd };
         cluster.wait_for("the API server", || cluster.try_kubectl(&["get", "--raw=/readyz"]).code == 0);
         cluster.control.start_others();
@@ -165,7 +169,7 @@ impl Cluster {
         while !condition() {
             assert!(Instant::now() < end, "waited in vain for {what}\n{}", self.events());
             assert!(self.control.is_running(), "a part of the cluster has ended\n{}", self.control.said());
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(500));
         }
     }
 
