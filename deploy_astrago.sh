@@ -33,6 +33,7 @@ Commands:
 Options:
   --purge             destroy: also the counters and the ledger on the nodes
   --force             destroy: do not wait for nodes that cannot be cleaned
+  --timeout=DURATION  destroy: how long to wait for the nodes (default: 5m)
   -h, --help          show this
 
 Environment variables:
@@ -327,13 +328,13 @@ destroy_release() {
     if [[ $name == "$monitoring" ]]; then
         destroy_monitoring
     else
-        helm uninstall "$name" --namespace "$space" --wait --timeout 5m
+        helm uninstall "$name" --namespace "$space" --wait --timeout "$timeout"
         echo "left: the custom resource definitions of $name, which other releases may use"
     fi
 }
 
 destroy_monitoring() {
-    local options=(--wait --timeout 5m)
+    local options=(--wait --timeout "$timeout")
     if [[ -n $force ]]; then
         options+=(--no-hooks)
     else
@@ -378,12 +379,16 @@ destroy_namespace() {
 
 # --- the command line ---
 
-command='' release='' purge='' force=''
+command='' release='' purge='' force='' timeout=5m
 for argument in "$@"; do
     case $argument in
     -h | --help) usage; exit ;;
     --purge) purge=yes ;;
     --force) force=yes ;;
+    --timeout=*)
+        timeout=${argument#*=}
+        [[ $timeout =~ ^[0-9]+[smh]$ ]] || misuse "--timeout=$timeout is no duration such as 90s or 5m"
+        ;;
     -*) misuse "unknown option $argument" ;;
     *)
         if [[ -z $command ]]; then command=$argument
@@ -398,7 +403,7 @@ case $command in
 env | sync | diff | template | status | doctor | destroy) ;;
 *) misuse "unknown command $command" ;;
 esac
-[[ $command == destroy || -z $purge$force ]] || misuse "--purge and --force go with destroy"
+[[ $command == destroy || $purge$force$timeout == 5m ]] || misuse "--purge, --force and --timeout go with destroy"
 [[ -z $purge || -z $force ]] || misuse "--purge cleans the nodes, which --force does not wait for"
 [[ -z $release || ! $command =~ ^(env|doctor)$ ]] || misuse "$command takes no release"
 

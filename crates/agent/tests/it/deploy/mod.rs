@@ -1,7 +1,9 @@
 //! `deploy_astrago.sh` and the stack that it installs.
 
+mod cluster;
 mod labels;
 mod script;
+mod seed;
 mod stack;
 
 use crate::node::{Run, workspace};

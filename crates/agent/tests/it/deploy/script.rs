@@ -20,8 +20,9 @@ fn wrong_usage_is_told_and_is_two() {
     for (args, wanted) in [
         (&["instal"][..], "unknown command instal"),
         (&["sync", "a", "b"], "one release at a time, not b too"),
-        (&["sync", "--purge"], "--purge and --force go with destroy"),
+        (&["sync", "--purge"], "--purge, --force and --timeout go with destroy"),
         (&["destroy", "--purge", "--force"], "--force does not wait for"),
+        (&["destroy", "--timeout=soon"], "--timeout=soon is no duration"),
         (&["env", "x"], "env takes no release"),
         (&["sync", "--yes"], "unknown option --yes"),
     ] {

@@ -9,7 +9,11 @@ fn the_table_says_what_the_json_says_one_line_each() {
     let node = seed();
     let run = node.run(&["doctor"]);
     let report = Report::of(&node.run(&["doctor", "--json"]));
-    let lines: Vec<&str> = run.stdout.lines().collect();
+    let mut lines: Vec<&str> = run.stdout.lines().collect();
+    let last = lines.pop().unwrap();
+    let count = |status| report.checks.iter().filter(|check| check["status"] == status).count();
+    assert_eq!(count("failed") + count("warning"), 0, "{}", run.stdout);
+    assert_eq!(last, format!("failed: 0; warning: 0; ok: {}; skipped: {}", count("ok"), count("skipped")));
     assert_eq!(lines.len(), report.checks.len() + 1, "{}", run.stdout);
     let column = lines[0].find("FOUND").unwrap();
     for (line, check) in lines[1..].iter().zip(&report.checks) {
@@ -65,6 +69,8 @@ fn hostile_names_break_no_line() {
     let run = node.run(&["doctor"]);
     assert_eq!(run.code, 1);
     assert!(run.stdout.contains("a\u{fffd}\u{fffd}[2Jok.prom"), "{}", run.stdout);
+    let last = run.stdout.lines().last().unwrap();
+    assert!(last.starts_with("failed: 1 (other textfiles); warning: 0; ok: "), "{last}");
     assert!(!run.stdout.chars().any(|c| c.is_control() && c != '\n'), "{:?}", run.stdout);
     let report = examine(&node, &[]);
     report.assert("other textfiles", "failed", &["a\u{fffd}\u{fffd}[2Jok.prom"]);
