@@ -36,6 +36,11 @@ impl Process {
         Self { guard, pid, log }
     }
 
+    /// Who kills the program, once nobody is there to be told by.
+    pub(super) fn guard(&self) -> u32 {
+        self.guard.id()
+    }
+
     /// Whether it still runs. One that has ended has no program.
     pub(super) fn is_running(&self) -> bool {
         Path::new(&format!("/proc/{}/exe", self.pid)).exists()

@@ -106,6 +106,12 @@ impl Agent {
         self.containers().insert([namespace(pod), name(pod), container.to_owned()], id.to_owned());
     }
 
+    /// Forgets the containers of a pod that is gone.
+    pub(super) fn forget(&self, pod: &Pod) {
+        let of = [namespace(pod), name(pod)];
+        self.containers().retain(|[namespace, name, _], _| [namespace, name] != of.each_ref());
+    }
+
     /// Id of the container that was run last under this name.
     pub(super) fn container_id(&self, namespace: &str, pod: &str, container: &str) -> Option<String> {
         self.containers().get(&[namespace, pod, container].map(str::to_owned)).cloned()

@@ -43,6 +43,14 @@ pub(super) fn unsupported(pod: &Pod) -> Option<String> {
     if all().any(|container| container.lifecycle.is_some()) {
         return no("hooks of containers (lifecycle)");
     }
+    if all().any(|container| container.startup_probe.is_some()) {
+        return no("startupProbe");
+    }
+    let probes =
+        |container: &Container| [container.readiness_probe.clone(), container.liveness_probe.clone()];
+    if all().flat_map(probes).flatten().any(|probe| probe.http_get.is_none() && probe.tcp_socket.is_none()) {
+        return no("probes but httpGet and tcpSocket");
+    }
     if all()
         .flat_map(|container| container.volume_mounts.iter().flatten())
         .any(|mount| mount.sub_path_expr.is_some())

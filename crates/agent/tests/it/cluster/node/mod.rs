@@ -5,6 +5,7 @@ mod config;
 mod driver;
 mod env;
 mod logs;
+mod probe;
 mod register;
 mod status;
 mod track;
@@ -25,7 +26,7 @@ static NODES: AtomicU8 = AtomicU8::new(0);
 
 /// A node of the cluster, until it is dropped.
 ///
-/// It runs every pod that is bound to it: init containers in order, restarts, configuration, projected tokens, host
+/// It runs every pod that is bound to it: init containers in order, restarts, probes, configuration, projected tokens, host
 /// paths (below its own folder), logs for `kubectl logs`. The network is the machine's. What it cannot do fails the
 /// pod with a message that says so. A pod of the RuntimeClass `nvidia` that has `NVIDIA_VISIBLE_DEVICES` in a container's
 /// environment finds the simulated driver there.
@@ -66,6 +67,7 @@ impl Node {
         let cluster = cluster.clone();
         let node = Self { cluster, agent, holdings, _kubelet: kubelet, stop: Some(stop), thread };
         node.cluster.wait_for("the node to be ready", || {
+            assert!(node.thread.as_ref().is_some_and(|thread| !thread.is_finished()), "the node has ended");
             let found = node.cluster.get(&format!("node/{name}"), "default");
             let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
             // The controller of nodes takes the taint away.

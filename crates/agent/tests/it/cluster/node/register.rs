@@ -5,7 +5,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,16 +28,10 @@ pub(super) async fn register(agent: &Agent, labels: BTreeMap<String, String>, gp
         "metadata": { "name": agent.name, "labels": labels },
     });
     let node: Node = serde_json::from_value(node).unwrap();
-    while let Err(error) = nodes.create(&kube::api::PostParams::default(), &node).await {
-        eprintln!("{}: {error}", agent.name);
-        tokio::time::sleep(PAUSE).await;
-    }
+    nodes.create(&PostParams::default(), &node).await.unwrap();
     let status = json!({ "status": status(agent, gpus, port) });
     let params = PatchParams::default();
-    while let Err(error) = nodes.patch_status(&agent.name, &params, &Patch::Strategic(&status)).await {
-        eprintln!("{}: {error}", agent.name);
-        tokio::time::sleep(PAUSE).await;
-    }
+    nodes.patch_status(&agent.name, &params, &Patch::Strategic(&status)).await.unwrap();
 }
 
 fn status(agent: &Agent, gpus: usize, port: u16) -> Value {

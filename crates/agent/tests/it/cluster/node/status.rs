@@ -22,7 +22,7 @@ pub(super) struct Told<'a> {
 /// The status of a pod.
 pub(super) fn status(agent: &Agent, told: &Told<'_>, tracks: &[Track], since: &mut Since) -> Value {
     let initialized = tracks.iter().filter(|track| track.init).all(|track| track.exit_code() == Some(0));
-    let ready = tracks.iter().filter(|track| !track.init).all(Track::is_running);
+    let ready = tracks.iter().filter(|track| !track.init).all(Track::is_ready);
     let over = matches!(told.phase, "Succeeded" | "Failed");
     let facts = [
         ("PodReadyToStartContainers", told.has_sandbox && !over),
@@ -91,7 +91,7 @@ fn container(track: &Track, initialized: bool) -> Value {
         "name": track.container.name,
         "image": track.container.image.clone().unwrap_or_default(),
         "imageID": run.map_or("", |run| run.status.image_ref.as_str()),
-        "ready": track.is_running() && !track.init || done,
+        "ready": track.is_ready() && !track.init || done,
         "started": track.is_running(),
         "restartCount": track.restarts,
         "state": state,

@@ -1,6 +1,7 @@
 //! One container of a pod, through all its runs.
 
 use super::agent::Agent;
+use super::probe::Prober;
 use super::{config, env};
 use crate::containers::cri;
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -34,6 +35,8 @@ pub(super) struct Track {
     /// When the run was seen to have ended.
     ended: Option<Instant>,
     pause: Duration,
+    ready: Option<Prober>,
+    alive: Option<Prober>,
 }
 
 /// A pod's sandbox, with what its containers need of it.
@@ -57,11 +60,31 @@ impl Track {
             waits: false,
             ended: None,
             pause: Duration::ZERO,
+            ready: None,
+            alive: None,
         }
     }
 
     pub(super) fn is_running(&self) -> bool {
         self.run.as_ref().is_some_and(|run| run.status.state == cri::RUNNING)
+    }
+
+    /// Whether it runs and says that it is ready, where it is asked.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_running() && self.ready.as_ref().is_none_or(|ready| ready.found)
+    }
+
+    /// Asks a running container what it is to be asked now, and ends it where it is dead.
+    pub(super) async fn probe(&mut self, agent: &Agent, grace: i64) {
+        if !self.is_running() {
+            return;
+        }
+        for prober in self.ready.iter_mut().chain(&mut self.alive) {
+            prober.ask(agent, &self.container).await;
+        }
+        if self.alive.as_ref().is_some_and(|alive| !alive.found) {
+            self.stop(agent, grace).await;
+        }
     }
 
     /// Its exit code, once it has ended.
@@ -138,6 +161,8 @@ impl Track {
             .map_err(|error| ("CreateContainerError", error))?;
         agent.ran(pod, &self.container.name, &id);
         self.run = Some(Run { id: id.clone(), status: cri::ContainerStatus::default() });
+        self.ready = self.container.readiness_probe.as_ref().map(|probe| Prober::new(probe, false));
+        self.alive = self.container.liveness_probe.as_ref().map(|probe| Prober::new(probe, true));
         // One that cannot be started has ended, and its status says why.
         let _ = agent.runtime::<_, cri::Nothing>("StartContainer", cri::Id { id }).await;
         self.refresh(agent).await.map_err(|error| ("RunContainerError", error))

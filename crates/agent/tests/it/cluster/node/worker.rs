@@ -141,6 +141,7 @@ impl Worker {
         for track in &mut self.tracks {
             // What cannot be asked now is asked again.
             let _ = track.refresh(&agent).await;
+            track.probe(&agent, spec(&pod).termination_grace_period_seconds.unwrap_or(30)).await;
         }
         if self.is_late() {
             for track in &mut self.tracks {
@@ -246,6 +247,7 @@ impl Worker {
     /// Removes all that the pod has left on the node. What fails here goes with the containerd.
     async fn clean(&mut self) {
         self.stop_sandbox().await;
+        self.agent.forget(&self.pod);
         if let Some(sandbox) = self.sandbox.take() {
             let _ =
                 self.agent.runtime::<_, cri::Nothing>("RemovePodSandbox", cri::Id { id: sandbox.id }).await;
