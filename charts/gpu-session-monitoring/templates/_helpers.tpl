@@ -25,10 +25,14 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "gsm.measures" -}}
+{{ ternary "agent" "collector" (eq .Values.collection.mode "daemonset") }}
+{{- end }}
+
 {{/* Labels of the pods that measure, or of those of .component. */}}
 {{- define "gsm.selector" -}}
 {{ include "gsm.identity" . }}
-app.kubernetes.io/component: {{ .component | default (ternary "agent" "collector" (eq .Values.collection.mode "daemonset")) }}
+app.kubernetes.io/component: {{ .component | default (include "gsm.measures" .) }}
 {{- end }}
 
 {{- define "gsm.labels" -}}

@@ -63,8 +63,9 @@ waits, and shows that something is missing; where all of them are the other vari
 {{- end }}
 
 {{/*
-On which nodes: the variant's; and of .apart, on none where another pod of the release runs, so that the pods of a run
-stand on different nodes.
+On which nodes: the variant's; and of .apart, on none where another pod of this mode or of the removal runs, so that the
+pods of a run stand on different nodes. Of the other mode are none: its pods, which keep off nobody, would not be placed
+anew for minutes after one that keeps them off has gone.
 */}}
 {{- define "gsm.affinity" -}}
 {{- $without := dict }}
@@ -89,6 +90,10 @@ affinity:
         labelSelector:
           matchLabels:
             {{- include "gsm.identity" . | nindent 12 }}
+          matchExpressions:
+            - key: app.kubernetes.io/component
+              operator: In
+              values: [{{ include "gsm.measures" . }}, removal]
   {{- end }}
 {{- end }}
 {{- end }}

@@ -138,12 +138,12 @@ fn a_folder_in_its_place_is_no_textfile_and_stays() {
     assert!(node.textfile().is_dir());
 }
 
-/// Runs it where this folder can be read only.
-fn read_only(node: &Node, folder: &str) -> Run {
+/// Runs it where this folder is a mount point, and after this command on it.
+fn mounted(node: &Node, folder: &str, then: &str) -> Run {
     let plain = removal(node, &["--purge"]);
     let mut command = std::process::Command::new("unshare");
-    let script = "mount --bind \"$1\" \"$1\"; mount -o remount,bind,ro \"$1\"; shift; exec \"$@\"";
-    command.args(["--mount", "--map-root-user", "sh", "-euc", script, "sh"]).arg(node.path(folder));
+    let script = format!("mount --bind \"$1\" \"$1\"; {then}; shift; exec \"$@\"");
+    command.args(["--mount", "--map-root-user", "sh", "-euc", &script, "sh"]).arg(node.path(folder));
     command.arg(crate::node::program()).args(plain.get_args());
     command.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
     Run::of(command.output().expect("unshare of util-linux"))
@@ -156,11 +156,20 @@ fn a_folder_that_is_read_only_is_an_error_that_names_the_file() {
     {
         let node = node();
         node.collected();
-        let run = read_only(&node, folder);
+        let run = mounted(&node, folder, "mount -o remount,bind,ro \"$1\"");
         assert_eq!(run.code, 1, "{folder}: {}", run.stderr);
         assert!(run.stderr.contains(wanted) && run.stderr.contains("Read-only"), "{}", run.stderr);
         assert!(node.textfile().exists() && node.path("state/state.json").exists(), "{folder}");
     }
+}
+
+#[test]
+fn a_mount_point_is_left_empty() {
+    let node = node();
+    node.collected();
+    let run = mounted(&node, "state", "true");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(names(&node.path("state")).is_empty() && !node.textfile().exists());
 }
 
 /// The lock in other hands, until standard input of who holds it is closed.

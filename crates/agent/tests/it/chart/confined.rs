@@ -54,6 +54,9 @@ fn root_without_a_capability_collects() {
         assert_eq!(run.code, 0, "{args:?}: {}{}", run.stdout, run.stderr);
     }
     assert_eq!(node.metrics().get("gpu_session_users", &[("gpu", "0")]), Some(1.0));
+    let run = Run::of(confined(&node, 0, &["collect", "--remove", "--purge"]).output().unwrap());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!node.textfile().exists() && !node.path("state").exists(), "{}", run.stderr);
 }
 
 #[test]
@@ -68,6 +71,9 @@ fn another_user_collects_into_folders_of_his() {
     let run = Run::of(confined(&node, uid, &["collect"]).output().unwrap());
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(node.metrics().get("gpu_user_sessions", &[("gpu", "0"), ("user", "alice")]), Some(1.0));
+    let run = Run::of(confined(&node, uid, &["collect", "--remove"]).output().unwrap());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!node.textfile().exists() && node.path("state/state.json").exists(), "{}", run.stderr);
 }
 
 #[test]

@@ -68,12 +68,7 @@ fn pods_of_a_run_stand_on_as_many_nodes() {
         assert_eq!((&job["completions"], &job["parallelism"]), (&json!(5), &json!(5)));
         // One node that fails ends nothing on the other four.
         assert!(job["backoffLimit"].as_i64().unwrap() >= 5, "{job}");
-        let rule = &job.pointer("/template/spec/affinity/podAntiAffinity").unwrap();
-        let [term] = list(rule, "requiredDuringSchedulingIgnoredDuringExecution") else { panic!("{rule}") };
-        assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
-        let wanted = term["labelSelector"]["matchLabels"].as_object().unwrap();
-        let labels = job.pointer("/template/metadata/labels").unwrap();
-        assert!(!wanted.is_empty() && wanted.iter().all(|(key, value)| labels[key] == *value), "{labels}");
+        assert!(super::removal::repels(&job["template"], &job["template"]), "{job}");
     }
 }
 

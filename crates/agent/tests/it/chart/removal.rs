@@ -25,6 +25,30 @@ fn it_runs_before_the_cron_job_goes_and_after_the_agents_are_gone() {
     assert_eq!(removal(&kept).unwrap()["spec"]["template"]["spec"]["serviceAccountName"], "monitors");
 }
 
+/// Whether the pod keeps off nodes where the other runs.
+pub(super) fn repels(one: &Value, other: &Value) -> bool {
+    let rule = &one["spec"]["affinity"]["podAntiAffinity"];
+    let [term] = list(rule, "requiredDuringSchedulingIgnoredDuringExecution") else { panic!("{rule}") };
+    assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
+    let labels = &other["metadata"]["labels"];
+    let selector = &term["labelSelector"];
+    let wanted = selector["matchLabels"].as_object().unwrap();
+    let [within] = list(selector, "matchExpressions") else { panic!("{selector}") };
+    assert_eq!(within["operator"], "In");
+    !wanted.is_empty()
+        && wanted.iter().all(|(key, value)| labels[key] == *value)
+        && list(within, "values").contains(&labels[within["key"].as_str().unwrap()])
+}
+
+#[test]
+fn pods_of_a_run_keep_off_no_agent_that_comes_after_a_change_of_mode() {
+    let agent = of_kind(&rendered("daemonset"), "DaemonSet").remove(0)["spec"]["template"].take();
+    let text = rendered("defaults");
+    let run = of_kind(&text, "CronJob").remove(0)["spec"]["jobTemplate"]["spec"]["template"].take();
+    assert!(repels(&run, &run) && !repels(&run, &agent));
+    assert!(agent["spec"]["affinity"].is_null());
+}
+
 #[test]
 fn it_waits_for_every_pod_that_measures_and_those_for_it() {
     for name in ["defaults", "mig-cluster", "daemonset"] {
@@ -38,15 +62,6 @@ fn it_waits_for_every_pod_that_measures_and_those_for_it() {
                 all.push(maker.pointer(path).unwrap().clone());
             }
         }
-        let repels = |one: &Value, other: &Value| {
-            let rule = &one["spec"]["affinity"]["podAntiAffinity"];
-            let [term] = list(rule, "requiredDuringSchedulingIgnoredDuringExecution") else {
-                panic!("{rule}")
-            };
-            let wanted = term["labelSelector"]["matchLabels"].as_object().unwrap();
-            assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
-            !wanted.is_empty() && wanted.iter().all(|(key, value)| other["metadata"]["labels"][key] == *value)
-        };
         for pod in &all {
             assert!(repels(template, pod) && repels(pod, template), "{name}: {pod}");
         }
@@ -65,8 +80,9 @@ fn it_waits_for_every_pod_that_measures_and_those_for_it() {
 fn where_nothing_is_to_be_removed_there_is_no_job() {
     assert!(removal(&template(&["--set", "removal.enabled=false"]).unwrap()).is_none());
     assert!(removal(&rendered("daemonset-unprivileged-user")).is_none());
-    for (name, _) in all_values().into_iter().filter(|(name, _)| !name.starts_with("d")) {
-        assert!(removal(&rendered(&name)).is_some(), "{name}");
+    for (name, _) in all_values() {
+        let wanted = !["disabled", "daemonset-unprivileged-user"].contains(&&*name);
+        assert_eq!(removal(&rendered(&name)).is_some(), wanted, "{name}");
     }
 }
 
