@@ -281,16 +281,18 @@ status_release() {
 
 doctor() {
     installed "$monitoring" "$namespace" || die "$monitoring is not installed; run: ./deploy_astrago.sh sync $monitoring"
-    local mode rc=0
-    mode=$(kubectl get daemonsets --namespace "$namespace" --output name \
-        --selector "app.kubernetes.io/name=$monitoring,app.kubernetes.io/instance=$monitoring")
-    if [[ -n $mode ]]; then
-        doctor_of_agents || rc=1
+    local pods rc=0
+    pods=app.kubernetes.io/name=$monitoring,app.kubernetes.io/component=agent
+    if [[ -n $(kubectl get daemonsets --namespace "$namespace" --selector "$pods" --output name) ]]; then
+        doctor_of_agents "$pods" || rc=1
     else
+        pods=job-name=$sample_job
         say "a sample is taken on every GPU node and checked"
         helm test "$monitoring" --namespace "$namespace" >/dev/null || rc=1
         show_sample
     fi
+    echo
+    all_covered "$pods" || rc=1
     ((rc == 0)) || die "something is missing; what and its remedy are above"
 }
 
@@ -299,9 +301,24 @@ doctor_of_agents() {
     while read -r pod node; do
         printf '\n--- %s\n' "$node"
         kubectl exec --namespace "$namespace" "$pod" --container agent -- gpu-session-monitor doctor </dev/null || rc=1
-    done < <(kubectl get pods --namespace "$namespace" --selector "app.kubernetes.io/name=$monitoring,app.kubernetes.io/component=agent" \
+    done < <(kubectl get pods --namespace "$namespace" --selector "$1" \
         --output 'jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{"\n"}{end}')
     return $rc
+}
+
+# Whether each node that is to be measured has one of these pods: a node that came after the last sync has none.
+all_covered() {
+    local selector bare node
+    selector=$(kubectl get cronjobs,daemonsets --namespace "$namespace" --selector "app.kubernetes.io/name=$monitoring" --output go-template='
+        {{- with index .items 0 }}{{ $pod := .spec.template }}{{ with .spec.jobTemplate }}{{ $pod = .spec.template }}{{ end }}
+        {{- range $key, $value := $pod.spec.nodeSelector }}{{ $key }}={{ $value }},{{ end }}{{ end }}')
+    bare=$(comm -23 \
+        <(kubectl get nodes --selector "${selector%,}" --output 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' | sort -u) \
+        <(kubectl get pods --namespace "$namespace" --selector "$1" --output 'jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}' | sort -u))
+    for node in $bare; do
+        printf 'failed: %s has GPUs and no collector; run: ./deploy_astrago.sh sync %s\n' "$node" "$monitoring" >&2
+    done
+    [[ -z $bare ]]
 }
 
 # --- destroy ---

@@ -1,42 +1,64 @@
 {{- define "gsm.stateDir" -}}
---state-dir=/var/lib/gpu-session-monitor{{ if not .Values.state.hostPath }}/state{{ end }}
+/var/lib/gpu-session-monitor{{ if not .Values.state.hostPath }}/state{{ end }}
 {{- end }}
 
-{{/* Arguments of every command that measures. */}}
-{{- define "gsm.arguments" -}}
+{{- define "gsm.setting" -}}
+- name: GPU_SESSION_MONITOR_{{ index . 0 }}
+  value: {{ index . 1 | toString | quote }}
+{{ end }}
+
+{{/*
+Settings of every command that measures. In the environment, so that they hold for what is run in the container by hand
+too: kubectl exec … gpu-session-monitor doctor.
+*/}}
+{{- define "gsm.settings" -}}
 {{- $v := .Values -}}
-- --node=$(NODE_NAME)
+{{ include "gsm.setting" (list "NODE" "$(NODE_NAME)") }}
 {{- if $v.kubernetes.api }}
-- --kubernetes-node=$(NODE_NAME)
+{{- include "gsm.setting" (list "KUBERNETES_NODE" "$(NODE_NAME)") }}
 {{- else }}
-- --kubernetes-api=off
+{{- include "gsm.setting" (list "KUBERNETES_API" "off") }}
 {{- end }}
 {{- if $v.config }}
-- --config=/etc/gpu-session-monitor/config.yaml
+{{- include "gsm.setting" (list "CONFIG" "/etc/gpu-session-monitor/config.yaml") }}
 {{- end }}
 {{- if not (include "gsm.serves" .) }}
-- --textfile=/host/textfile/gpu_sessions.prom
+{{- include "gsm.setting" (list "TEXTFILE" "/host/textfile/gpu_sessions.prom") }}
+{{- else }}
+{{- include "gsm.setting" (list "LISTEN" (printf "0.0.0.0:%d" (int $v.metrics.port))) }}
+{{- include "gsm.setting" (list "INTERVAL" $v.collection.interval) }}
+{{- include "gsm.setting" (list "SCRAPE_INTERVAL" $v.metrics.scrapeInterval) }}
+{{- if $v.web.configSecret }}
+{{- include "gsm.setting" (list "WEB_CONFIG_FILE" "/etc/gpu-session-monitor-web/web.yaml") }}
 {{- end }}
-- {{ include "gsm.stateDir" . }}
+{{- if $v.web.kubernetesAuth }}
+{{- include "gsm.setting" (list "WEB_KUBERNETES_AUTH" true) }}
+{{- end }}
+{{- end }}
+{{- include "gsm.setting" (list "STATE_DIR" (include "gsm.stateDir" .)) }}
 {{- if $v.processEvents }}
-- --process-events=true
+{{- include "gsm.setting" (list "PROCESS_EVENTS" true) }}
 {{- end }}
-- --kubelet-socket={{ ternary "/host/pod-resources/kubelet.sock" "off" (and $v.kubelet.podResources $v.rights.root) }}
+{{- include "gsm.setting" (list "KUBELET_SOCKET" (ternary "/host/pod-resources/kubelet.sock" "off" (and $v.kubelet.podResources $v.rights.root))) }}
 {{- if $v.users.passwd }}
-- --users-passwd=/host/passwd
+{{- include "gsm.setting" (list "USERS_PASSWD" "/host/passwd") }}
 {{- end }}
 {{- if $v.dcgm.url }}
-- {{ printf "--dcgm-url=%s" $v.dcgm.url | quote }}
+{{- include "gsm.setting" (list "DCGM_URL" $v.dcgm.url) }}
 {{- end }}
 {{- if $v.gpu.devices }}
 {{- $devices := list }}
 {{- range $v.gpu.devices }}{{ $devices = append $devices (kindIs "string" . | ternary . (int . | toString)) }}{{ end }}
-- {{ printf "--device=%s" (join "," $devices) | quote }}
+{{- include "gsm.setting" (list "DEVICE" (join "," $devices)) }}
 {{- end }}
 {{- if $v.gpu.count }}
-- --gpu-count={{ int $v.gpu.count }}
+{{- include "gsm.setting" (list "GPU_COUNT" (int $v.gpu.count)) }}
 {{- end }}
-{{- range $v.extraArgs }}
+{{- end }}
+
+{{/* Further arguments of every command that measures. */}}
+{{- define "gsm.arguments" -}}
+{{- range .Values.extraArgs }}
 - {{ . | quote }}
 {{- end }}
 {{- end }}
@@ -73,6 +95,7 @@ env:
   - name: NVIDIA_MIG_MONITOR_DEVICES
     value: all
   {{- end }}
+  {{- include "gsm.settings" . | trim | nindent 2 }}
 securityContext:
   readOnlyRootFilesystem: true
   {{- if .variant.privileged }}
@@ -126,7 +149,7 @@ args:
   {{- if include "gsm.hasTextfile" . }}
   - --textfile=/host/textfile/gpu_sessions.prom
   {{- end }}
-  - {{ include "gsm.stateDir" . }}
+  - --state-dir={{ include "gsm.stateDir" . }}
   - --kubelet-socket=off
   - --kubernetes-api=off
 {{ include "gsm.image" . }}

@@ -1,7 +1,7 @@
 //! The program as the chart's security contexts leave it: a root filesystem that is read only, no capability, no new
 //! privileges, as root and as another user. Needs root, to give it up.
 
-use super::{containers, pods, rendered};
+use super::{containers, pods, rendered, setting};
 use crate::node::{Node, Run, driver, plain, program};
 use serde_json::json;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -80,8 +80,8 @@ fn another_user_collects_into_folders_of_his() {
 fn a_state_folder_that_dies_with_the_pod_is_below_its_volume() {
     let node = node();
     let pod = pods(&rendered("daemonset-unprivileged-user")).remove(0).1;
-    let container = containers(&pod).next().unwrap().to_string();
-    assert!(container.contains(r#""--state-dir=/var/lib/gpu-session-monitor/state""#), "{container}");
+    let folder = setting(containers(&pod).next().unwrap(), "STATE_DIR");
+    assert_eq!(folder, Some("/var/lib/gpu-session-monitor/state"));
     // A volume is everybody's to write, which the program refuses of its own folder.
     std::fs::create_dir(node.path("volume")).unwrap();
     std::fs::set_permissions(node.path("volume"), PermissionsExt::from_mode(0o2777)).unwrap();

@@ -1,6 +1,6 @@
 //! What the manifests are for Kubernetes, and what they promise beyond its schemas.
 
-use super::{all_values, containers, list, manifests, measuring, of_kind, rendered, template, tool};
+use super::{all_values, containers, list, manifests, measuring, of_kind, rendered, setting, template, tool};
 use crate::node::workspace;
 use serde_json::{Value, json};
 
@@ -51,8 +51,8 @@ fn the_names_are_those_that_the_first_document_has() {
     for (name, pod) in measuring(&text) {
         assert_eq!(pod["nodeSelector"]["nvidia.com/gpu.present"], "true", "{name}");
         for container in containers(&pod) {
-            let args = list(container, "args");
-            assert!(args.contains(&json!("--device=0,1,2,3")) && args.contains(&json!("--gpu-count=4")));
+            let settings = ["DEVICE", "GPU_COUNT"].map(|name| setting(container, name));
+            assert_eq!(settings, [Some("0,1,2,3"), Some("4")], "{name}");
         }
     }
 }
@@ -77,9 +77,8 @@ fn numbers_are_scraped_once() {
     for (name, _) in all_values() {
         for (maker, pod) in measuring(&rendered(&name)) {
             for container in containers(&pod).filter(|container| !super::removes(container)) {
-                let text = container.to_string();
-                let served = text.contains("--listen=0.0.0.0:");
-                assert_ne!(served, text.contains("--textfile="), "{name} {maker}");
+                let served = setting(container, "LISTEN").is_some();
+                assert_ne!(served, setting(container, "TEXTFILE").is_some(), "{name} {maker}");
                 assert_eq!(served, maker.starts_with("DaemonSet/"), "{name} {maker}");
             }
         }

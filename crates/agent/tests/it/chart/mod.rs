@@ -123,3 +123,9 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     list(pod, "initContainers").iter().chain(list(pod, "containers"))
 }
+
+/// A setting in a container's environment, such as `DEVICE`.
+pub(crate) fn setting<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
+    let name = format!("GPU_SESSION_MONITOR_{name}");
+    list(container, "env").iter().find(|variable| variable["name"] == name)?["value"].as_str()
+}

@@ -352,3 +352,26 @@ pub(crate) struct ListSandboxesResponse {
     #[prost(message, repeated, tag = "1")]
     pub(crate) items: Vec<Sandbox>,
 }
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ExecRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) container: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) command: Vec<String>,
+    #[prost(bool, tag = "3")]
+    pub(crate) tty: bool,
+    #[prost(bool, tag = "4")]
+    pub(crate) stdin: bool,
+    #[prost(bool, tag = "5")]
+    pub(crate) stdout: bool,
+    #[prost(bool, tag = "6")]
+    pub(crate) stderr: bool,
+}
+
+/// Where the command runs as soon as somebody connects.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ExecResponse {
+    #[prost(string, tag = "1")]
+    pub(crate) url: String,
+}

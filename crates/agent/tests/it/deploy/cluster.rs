@@ -119,6 +119,13 @@ fn what_sync_makes_stays_and_goes_with_destroy() {
     assert!(said.contains("+  schedule: '*/7 * * * *'") && said.contains("changes are above"), "{said}");
     // A node that has come: the count is another one, and the node has its file.
     let second = cluster.node("d1", &GPU, &plain(1, ""));
+    let examined = lab.run(&["doctor"]);
+    assert_eq!(examined.code, 1, "{}", examined.stdout);
+    assert!(
+        examined.stdout.contains("--- d0") && examined.stderr.contains("d1 has GPUs and no collector"),
+        "{}",
+        examined.stderr
+    );
     lab.done(&["sync", "gpu-session-monitoring"]);
     assert_eq!(lab.completions(), 2);
     assert!(second.path(TEXTFILE).exists());
@@ -186,4 +193,34 @@ fn a_node_that_does_not_answer_holds_destroy_up_until_it_is_forced() {
     // Somebody else's namespace stays.
     assert_ne!(cluster.get("namespace/gpu-operator", "default"), Value::Null);
     cluster.kubectl(&["delete", "namespace", "gpu-operator"]);
+}
+
+#[test]
+fn agents_are_examined_where_they_run() {
+    let cluster = Cluster::shared();
+    let _turn = cluster.turn();
+    let node = cluster.node("g0", &GPU, &plain(1, ""));
+    let lab = Lab::new(&cluster);
+    // A textfile of the other mode is removed before the agent begins.
+    write(&node, TEXTFILE);
+    let port = crate::chain::free_port();
+    lab.values(&format!("  metrics: {{port: {port}}}\ncollection: {{mode: daemonset}}\n"));
+    lab.done(&["sync"]);
+    assert!(!node.path(TEXTFILE).exists());
+    let said = lab.done(&["doctor"]);
+    assert!(said.contains("--- g0") && said.contains("failed: 0; "), "{said}");
+    let serve = format!("http://127.0.0.1:{port}/metrics");
+    assert!(
+        said.lines().any(|line| line.contains(" ok ") && line.contains("serve") && line.contains(&serve)),
+        "{said}"
+    );
+    node.set_scenario(&format!(
+        "{}faults:\n  - {{ function: \"nvmlInit*\", return: DRIVER_NOT_LOADED }}\n",
+        plain(1, "")
+    ));
+    let run = lab.run(&["doctor"]);
+    assert!(run.code == 1 && run.stdout.contains("failed: "), "{}{}", run.stdout, run.stderr);
+    lab.done(&["destroy", "--purge"]);
+    let state = std::fs::read_dir(node.path("/var/lib/gpu-session-monitor")).unwrap().count();
+    assert_eq!(state, 0);
 }

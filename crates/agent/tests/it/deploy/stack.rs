@@ -1,6 +1,7 @@
 //! What an environment installs.
 
 use super::Checkout;
+use crate::chart::setting;
 use crate::node::Run;
 use serde_json::Value;
 
@@ -67,9 +68,8 @@ fn the_seeds_values_reach_the_collector() {
     let job = one(&manifests, "CronJob");
     assert_eq!(job["spec"]["schedule"], "*/2 * * * *");
     let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
-    let args = pod["containers"][0]["args"].as_array().unwrap();
-    assert!(args.contains(&Value::from("--device=0,1,2,3")), "{args:?}");
-    assert!(args.contains(&Value::from("--gpu-count=4")), "{args:?}");
+    let settings = ["DEVICE", "GPU_COUNT"].map(|name| setting(&pod["containers"][0], name));
+    assert_eq!(settings, [Some("0,1,2,3"), Some("4")]);
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! The kubelet's HTTPS port: the logs of containers, for `kubectl logs`.
+//! The kubelet's HTTPS port: the logs of containers, for `kubectl logs`, and commands in them, for `kubectl exec`.
 
 use super::agent::Agent;
+use super::exec;
 use crate::cluster::pki::Identity;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{any, get};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -49,6 +50,7 @@ impl Server {
     pub(super) async fn run(self, agent: Arc<Agent>) {
         let routes = axum::Router::new()
             .route("/containerLogs/{namespace}/{pod}/{container}", get(answer))
+            .route("/exec/{namespace}/{pod}/{container}", any(exec::answer))
             .with_state(agent);
         let listener = tokio::net::TcpListener::from_std(self.listener).unwrap();
         loop {
@@ -59,7 +61,12 @@ impl Server {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let service = hyper_util::service::TowerToHyperService::new(routes);
                 let connection = hyper::server::conn::http1::Builder::new();
-                drop(connection.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await);
+                drop(
+                    connection
+                        .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+                        .with_upgrades()
+                        .await,
+                );
             });
         }
     }

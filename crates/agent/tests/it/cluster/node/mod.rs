@@ -4,6 +4,7 @@ mod agent;
 mod config;
 mod driver;
 mod env;
+mod exec;
 mod logs;
 mod probe;
 mod register;
