@@ -309,6 +309,7 @@ doctor_of_agents() {
 # Whether each node that is to be measured has one of these pods: a node that came after the last sync has none.
 all_covered() {
     local selector bare node
+    # shellcheck disable=SC2016 # These are variables of the template.
     selector=$(kubectl get cronjobs,daemonsets --namespace "$namespace" --selector "app.kubernetes.io/name=$monitoring" --output go-template='
         {{- with index .items 0 }}{{ $pod := .spec.template }}{{ with .spec.jobTemplate }}{{ $pod = .spec.template }}{{ end }}
         {{- range $key, $value := $pod.spec.nodeSelector }}{{ $key }}={{ $value }},{{ end }}{{ end }}')
@@ -351,7 +352,7 @@ destroy_release() {
 }
 
 destroy_monitoring() {
-    local options=(--wait --timeout "$timeout")
+    local options=(--wait --timeout "$timeout") rc=0
     if [[ -n $force ]]; then
         options+=(--no-hooks)
     else
@@ -370,7 +371,12 @@ destroy_monitoring() {
     fi
     if ! helm uninstall "$monitoring" --namespace "$namespace" "${options[@]}"; then
         kubectl get pods --namespace "$namespace" --output wide --selector "app.kubernetes.io/instance=$monitoring" >&2 || true
-        die "the nodes could not be cleaned, and $monitoring is still there; see the pods above, or run destroy with --force and remove gpu_sessions.prom on the nodes by hand"
+        local remedy="see the pods above, and remove gpu_sessions.prom on the nodes by hand"
+        ! installed "$monitoring" "$namespace" ||
+            die "the nodes could not be cleaned, and $monitoring is still there; $remedy after destroy with --force"
+        # With agents the nodes are cleaned last.
+        warn "$monitoring is removed, and the nodes could not be cleaned; $remedy"
+        rc=1
     fi
     # Helm leaves what its hooks made.
     kubectl delete jobs --namespace "$namespace" --selector "app.kubernetes.io/instance=$monitoring" --ignore-not-found >/dev/null
@@ -380,6 +386,7 @@ destroy_monitoring() {
     elif [[ -z $purge ]]; then
         echo "left on the nodes: counters and ledger (state.hostPath, /var/lib/gpu-session-monitor); destroy with --purge removes them"
     fi
+    return $rc
 }
 
 # Removes a namespace that sync made, once no release is in it.

@@ -1,6 +1,6 @@
 //! What the manifests are for Kubernetes, and what they promise beyond its schemas.
 
-use super::{all_values, containers, list, manifests, measuring, of_kind, rendered, setting, template, tool};
+use super::{all_values, containers, manifests, measuring, of_kind, rendered, setting, template, tool};
 use crate::node::workspace;
 use serde_json::{Value, json};
 
