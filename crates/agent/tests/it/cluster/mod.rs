@@ -95,8 +95,8 @@ impl Cluster {
         cluster
     }
 
-    /// Keeps what there is one of for one test, until it is dropped: the release of the chart, and the nodes that are
-    /// labelled as having GPUs. Take it before the first of those nodes is made.
+    /// Keeps the cluster for one test, until it is dropped: take it before anything is made. There is one release of
+    /// the chart, and some tests look at all objects that there are.
     pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
         // A test that failed has dropped its nodes; what else it has made, the next one meets.
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! That the cluster runs pods as a cluster does. No two pods or nodes here have one name, so they need not take turns.
+//! That the cluster runs pods as a cluster does.
 
 use super::process::Process;
 use super::{Cluster, Node};
@@ -54,6 +54,7 @@ fn host() -> (Value, Value) {
 #[test]
 fn a_pod_runs_with_its_configuration_and_its_log_can_be_read() {
     let cluster = Cluster::shared();
+    let _turn = cluster.turn();
     let node = cluster.node("n0", &[], &plain(1, ""));
     let metadata = json!({ "name": "words", "namespace": "default" });
     cluster.apply(&json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": { "greeting": "hello" } }));
@@ -103,6 +104,7 @@ fn a_pod_runs_with_its_configuration_and_its_log_can_be_read() {
 #[test]
 fn containers_are_confined_as_their_pod_says() {
     let cluster = Cluster::shared();
+    let _turn = cluster.turn();
     let node = cluster.node("n1", &[], &plain(1, ""));
     let script = "id -u; id -g; id -G; sed -n 's/^\\(CapEff\\|NoNewPrivs\\|Seccomp\\):\\t//p' /proc/self/status; \
         echo >/file; ls /usr/lib/*/libnvidia-ml.so.1";
@@ -130,6 +132,7 @@ fn containers_are_confined_as_their_pod_says() {
 #[test]
 fn what_fails_is_run_again_and_what_takes_too_long_is_ended() {
     let cluster = Cluster::shared();
+    let _turn = cluster.turn();
     let node = cluster.node("n2", &[], &plain(1, ""));
     let (volumes, mounts) = host();
     let script = "echo run; test -e /host/twice || { echo >/host/twice; exit 1; }";
@@ -158,6 +161,7 @@ fn what_fails_is_run_again_and_what_takes_too_long_is_ended() {
 #[test]
 fn a_deleted_pod_may_end_by_itself_and_leaves_nothing() {
     let cluster = Cluster::shared();
+    let _turn = cluster.turn();
     let node = cluster.node("n3", &[], &plain(1, ""));
     let (volumes, mounts) = host();
     let script = "trap 'echo over >/host/over; exit 0' TERM; echo >/host/begun; while :; do sleep 0.1; done";
@@ -178,6 +182,7 @@ fn a_deleted_pod_may_end_by_itself_and_leaves_nothing() {
 #[test]
 fn a_pod_is_ready_once_its_probe_is_answered() {
     let cluster = Cluster::shared();
+    let _turn = cluster.turn();
     let node = cluster.node("n4", &[], &plain(1, ""));
     let port = crate::chain::free_port();
     let probe = json!({ "tcpSocket": { "port": "named" }, "periodSeconds": 1 });
