@@ -137,15 +137,15 @@ fn what_fails_is_run_again_and_what_takes_too_long_is_ended() {
     let (volumes, mounts) = host();
     let script = "echo run; test -e /host/twice || { echo >/host/twice; exit 1; }";
     let spec = json!({ "restartPolicy": "OnFailure", "volumes": volumes });
-    cluster.run(&node, "again", script, &spec, &json!({ "volumeMounts": mounts }));
+    cluster.run(&node, "retried", script, &spec, &json!({ "volumeMounts": mounts }));
     cluster.run(&node, "late", "sleep 600", &json!({ "activeDeadlineSeconds": 1 }), &json!({}));
     let goes_on = json!({ "name": "side", "image": image::TOOLS, "restartPolicy": "Always" });
     cluster.run(&node, "odd", "sleep 600", &json!({ "initContainers": [goes_on] }), &json!({}));
     cluster.run(&node, "missing", "sleep 600", &json!({}), &json!({ "image": "localhost/none:1" }));
-    let status = cluster.wait_for_phase("again", "Succeeded");
+    let status = cluster.wait_for_phase("retried", "Succeeded");
     let main = &status["containerStatuses"][0];
     assert_eq!((&main["restartCount"], &main["lastState"]["terminated"]["exitCode"]), (&json!(1), &json!(1)));
-    assert_eq!(cluster.log("again"), "run\n");
+    assert_eq!(cluster.log("retried"), "run\n");
     assert_eq!(cluster.wait_for_phase("late", "Failed")["reason"], "DeadlineExceeded");
     let status = cluster.wait_for_phase("odd", "Failed");
     assert!(
