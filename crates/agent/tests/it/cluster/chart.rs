@@ -5,10 +5,10 @@ use super::{Cluster, Node};
 use crate::chart::chart;
 use crate::containers::image;
 use crate::node::{Metrics, plain};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 const NAMESPACE: &str = "gpu-operator";
 /// Name of the CronJob, and of the Job that takes the first sample.
@@ -149,6 +149,35 @@ fn scheduled(cluster: &Cluster) -> Value {
     found().unwrap()
 }
 
+/// Whether the chart's service account may do this.
+fn may(cluster: &Cluster, verb: &str, what: &str) -> bool {
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:gpu-session-monitoring");
+    let run = cluster.try_kubectl(&["auth", "can-i", verb, what, &account, "--all-namespaces"]);
+    match run.stdout.trim() {
+        "yes" => true,
+        "no" => false,
+        other => panic!("kubectl auth can-i {verb} {what}: {other}{}", run.stderr),
+    }
+}
+
+/// The chart's service account may see pods, and nothing else.
+fn assert_rights(cluster: &Cluster) {
+    assert!(may(cluster, "list", "pods") && may(cluster, "watch", "pods"));
+    for (verb, what) in [
+        ("get", "pods"),
+        ("delete", "pods"),
+        ("create", "pods/exec"),
+        ("get", "secrets"),
+        ("list", "nodes"),
+        ("list", "namespaces"),
+        ("create", "tokenreviews.authentication.k8s.io"),
+        ("create", "*"),
+        ("*", "*"),
+    ] {
+        assert!(!may(cluster, verb, what), "it may {verb} {what}");
+    }
+}
+
 #[test]
 fn every_gpu_node_is_sampled_at_once_and_then_each_minute() {
     let cluster = Cluster::shared();
@@ -175,7 +204,8 @@ fn every_gpu_node_is_sampled_at_once_and_then_each_minute() {
     }
     assert!(!plain_node.path("/var/lib/node_exporter").exists());
 
-    let before = nodes.each_ref().map(sampled);
+    // While the minute passes.
+    assert_rights(&cluster);
     let run = scheduled(&cluster);
     let spec = &run["spec"];
     assert_eq!((&spec["completions"], &spec["parallelism"]), (&json!(2), &json!(2)));
@@ -185,44 +215,13 @@ fn every_gpu_node_is_sampled_at_once_and_then_each_minute() {
         "Forbid"
     );
     assert_eq!(nodes_of(&cluster, run["metadata"]["name"].as_str().unwrap()), both());
-    for ((node, sleeper), before) in nodes.iter().zip(sleepers).zip(before) {
-        assert!(sampled(node) > before, "{}: the run has written nothing", node.name());
+    let begun: Timestamp = run["status"]["startTime"].as_str().unwrap().parse().unwrap();
+    for (node, sleeper) in nodes.iter().zip(sleepers) {
+        assert!(sampled(node) >= begun.as_second() as f64, "{}: the run has written nothing", node.name());
         assert_session(node, sleeper);
     }
     release.uninstall();
     assert_eq!(cluster.get(&format!("cronjob/{COLLECTOR}"), NAMESPACE), Value::Null);
-}
-
-/// Whether the chart's service account may do this.
-fn may(cluster: &Arc<Cluster>, verb: &str, what: &str) -> bool {
-    let account = format!("--as=system:serviceaccount:{NAMESPACE}:gpu-session-monitoring");
-    let run = cluster.try_kubectl(&["auth", "can-i", verb, what, &account, "--all-namespaces"]);
-    match run.stdout.trim() {
-        "yes" => true,
-        "no" => false,
-        other => panic!("kubectl auth can-i {verb} {what}: {other}{}", run.stderr),
-    }
-}
-
-#[test]
-fn the_service_account_may_see_pods_and_nothing_else() {
-    let cluster = Cluster::shared();
-    let _turn = cluster.turn();
-    let _release = Release::install(&cluster, &["collection.firstSample.enabled=false"]);
-    assert!(may(&cluster, "list", "pods") && may(&cluster, "watch", "pods"));
-    for (verb, what) in [
-        ("get", "pods"),
-        ("delete", "pods"),
-        ("create", "pods/exec"),
-        ("get", "secrets"),
-        ("list", "nodes"),
-        ("list", "namespaces"),
-        ("create", "tokenreviews.authentication.k8s.io"),
-        ("create", "*"),
-        ("*", "*"),
-    ] {
-        assert!(!may(&cluster, verb, what), "it may {verb} {what}");
-    }
 }
 
 #[test]

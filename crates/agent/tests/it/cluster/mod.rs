@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(crate) struct Cluster {
 }
 
 static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+/// Clusters that this process has started.
+static CLUSTERS: AtomicUsize = AtomicUsize::new(0);
 
 /// The program of this name: one that was made for the tests, else the machine's.
 fn tool(name: &str) -> PathBuf {
@@ -74,9 +77,9 @@ impl Cluster {
             tool(name);
         }
         let containerd = Containerd::shared();
-        let folder = Path::new(containers::FOLDER).join("cluster");
-        // One that did not start may have left it.
-        let _ = std::fs::remove_dir_all(&folder);
+        // Of its own: the one before may be just about to remove what it has left.
+        let folder = format!("cluster{}", CLUSTERS.fetch_add(1, Ordering::Relaxed));
+        let folder = Path::new(containers::FOLDER).join(folder);
         std::fs::create_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         std::fs::create_dir(folder.join("home")).unwrap();
         let control = ControlPlane::start(&folder);
@@ -95,7 +98,8 @@ impl Cluster {
         cluster
     }
 
-    /// Keeps the cluster for one test, until it is dropped: take it before the first node is made.
+    /// Keeps the cluster for one test, until it is dropped: take it before anything is made. There is one release of
+    /// the chart, and some tests look at all objects that there are.
     pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
         // A test that failed has dropped its nodes; what else it has made, the next one meets.
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)

@@ -16,7 +16,8 @@ wait"#;
 /// A running program; it is killed when this is dropped.
 pub(super) struct Process {
     guard: Child,
-    pid: u32,
+    /// The program's.
+    pub(super) pid: u32,
     log: PathBuf,
 }
 

@@ -1,7 +1,7 @@
 //! That the cluster runs pods as a cluster does.
 
-use super::Cluster;
 use super::process::Process;
+use super::{Cluster, Node};
 use crate::containers::{ROOT, cgroups, image};
 use crate::node::plain;
 use serde_json::{Value, json};
@@ -9,11 +9,15 @@ use std::path::Path;
 use std::process::Command;
 
 impl Cluster {
-    /// Makes a pod of one container with this script, and of what else the specification says.
-    fn run(&self, name: &str, script: &str, spec: &Value, container: &Value) {
+    /// Makes a pod of one container with this script on a node, and of what else the specification says.
+    fn run(&self, node: &Node, name: &str, script: &str, spec: &Value, container: &Value) {
         let mut own = json!({ "name": "main", "image": image::TOOLS, "command": ["sh", "-c", script] });
         own.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
-        let mut whole = json!({ "restartPolicy": "Never", "containers": [own] });
+        let mut whole = json!({
+            "restartPolicy": "Never",
+            "nodeSelector": { "kubernetes.io/hostname": node.name() },
+            "containers": [own],
+        });
         whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         self.apply(&json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -51,7 +55,7 @@ fn host() -> (Value, Value) {
 fn a_pod_runs_with_its_configuration_and_its_log_can_be_read() {
     let cluster = Cluster::shared();
     let _turn = cluster.turn();
-    let node = cluster.node("n0", &[("pool", "a")], &plain(1, ""));
+    let node = cluster.node("n0", &[], &plain(1, ""));
     let metadata = json!({ "name": "words", "namespace": "default" });
     cluster.apply(&json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": { "greeting": "hello" } }));
     cluster.apply(
@@ -62,7 +66,6 @@ fn a_pod_runs_with_its_configuration_and_its_log_can_be_read() {
         "volumeMounts": [{ "name": "shared", "mountPath": "/shared" }],
     });
     let spec = json!({
-        "nodeSelector": { "pool": "a" },
         "volumes": [
             { "name": "words", "configMap": { "name": "words" } },
             { "name": "secret", "secret": { "secretName": "words", "defaultMode": 256 } },
@@ -89,7 +92,7 @@ fn a_pod_runs_with_its_configuration_and_its_log_can_be_read() {
     });
     let script = "cat /words/greeting; echo; cat /shared/note; echo $BOTH '$$(NODE)'; ls -l /secret/word | sed 's/ .*//'; \
         cat /var/run/secrets/kubernetes.io/serviceaccount/namespace >/host/namespace; exit 3";
-    cluster.run("speaker", script, &spec, &container);
+    cluster.run(&node, "speaker", script, &spec, &container);
     let status = cluster.wait_for_phase("speaker", "Failed");
     assert_eq!(status["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3, "{status:#}");
     assert_eq!(cluster.log("speaker"), "hello\nbegun\nn0/mellon$(NONE) $(NODE)\n-r--------\n");
@@ -102,7 +105,7 @@ fn a_pod_runs_with_its_configuration_and_its_log_can_be_read() {
 fn containers_are_confined_as_their_pod_says() {
     let cluster = Cluster::shared();
     let _turn = cluster.turn();
-    let _node = cluster.node("n0", &[], &plain(1, ""));
+    let node = cluster.node("n1", &[], &plain(1, ""));
     let script = "id -u; id -g; id -G; sed -n 's/^\\(CapEff\\|NoNewPrivs\\|Seccomp\\):\\t//p' /proc/self/status; \
         echo >/file; ls /usr/lib/*/libnvidia-ml.so.1";
     let context = json!({
@@ -110,9 +113,9 @@ fn containers_are_confined_as_their_pod_says() {
         "capabilities": { "drop": ["ALL"] }, "seccompProfile": { "type": "RuntimeDefault" },
     });
     let spec = json!({ "securityContext": { "supplementalGroups": [7] }, "runtimeClassName": "nvidia" });
-    cluster.run("confined", script, &spec, &json!({ "securityContext": context }));
+    cluster.run(&node, "confined", script, &spec, &json!({ "securityContext": context }));
     let devices = json!([{ "name": "NVIDIA_VISIBLE_DEVICES", "value": "all" }]);
-    cluster.run("equipped", script, &spec, &json!({ "env": devices }));
+    cluster.run(&node, "equipped", script, &spec, &json!({ "env": devices }));
     cluster.wait_for_phase("confined", "Failed");
     cluster.wait_for_phase("equipped", "Succeeded");
     let log = cluster.log("confined");
@@ -130,19 +133,19 @@ fn containers_are_confined_as_their_pod_says() {
 fn what_fails_is_run_again_and_what_takes_too_long_is_ended() {
     let cluster = Cluster::shared();
     let _turn = cluster.turn();
-    let _node = cluster.node("n0", &[], &plain(1, ""));
+    let node = cluster.node("n2", &[], &plain(1, ""));
     let (volumes, mounts) = host();
     let script = "echo run; test -e /host/twice || { echo >/host/twice; exit 1; }";
     let spec = json!({ "restartPolicy": "OnFailure", "volumes": volumes });
-    cluster.run("again", script, &spec, &json!({ "volumeMounts": mounts }));
-    cluster.run("late", "sleep 600", &json!({ "activeDeadlineSeconds": 1 }), &json!({}));
+    cluster.run(&node, "retried", script, &spec, &json!({ "volumeMounts": mounts }));
+    cluster.run(&node, "late", "sleep 600", &json!({ "activeDeadlineSeconds": 1 }), &json!({}));
     let goes_on = json!({ "name": "side", "image": image::TOOLS, "restartPolicy": "Always" });
-    cluster.run("odd", "sleep 600", &json!({ "initContainers": [goes_on] }), &json!({}));
-    cluster.run("missing", "sleep 600", &json!({}), &json!({ "image": "localhost/none:1" }));
-    let status = cluster.wait_for_phase("again", "Succeeded");
+    cluster.run(&node, "odd", "sleep 600", &json!({ "initContainers": [goes_on] }), &json!({}));
+    cluster.run(&node, "missing", "sleep 600", &json!({}), &json!({ "image": "localhost/none:1" }));
+    let status = cluster.wait_for_phase("retried", "Succeeded");
     let main = &status["containerStatuses"][0];
     assert_eq!((&main["restartCount"], &main["lastState"]["terminated"]["exitCode"]), (&json!(1), &json!(1)));
-    assert_eq!(cluster.log("again"), "run\n");
+    assert_eq!(cluster.log("retried"), "run\n");
     assert_eq!(cluster.wait_for_phase("late", "Failed")["reason"], "DeadlineExceeded");
     let status = cluster.wait_for_phase("odd", "Failed");
     assert!(
@@ -159,10 +162,10 @@ fn what_fails_is_run_again_and_what_takes_too_long_is_ended() {
 fn a_deleted_pod_may_end_by_itself_and_leaves_nothing() {
     let cluster = Cluster::shared();
     let _turn = cluster.turn();
-    let node = cluster.node("n0", &[], &plain(1, ""));
+    let node = cluster.node("n3", &[], &plain(1, ""));
     let (volumes, mounts) = host();
     let script = "trap 'echo over >/host/over; exit 0' TERM; echo >/host/begun; while :; do sleep 0.1; done";
-    cluster.run("ender", script, &json!({ "volumes": volumes }), &json!({ "volumeMounts": mounts }));
+    cluster.run(&node, "ender", script, &json!({ "volumes": volumes }), &json!({ "volumeMounts": mounts }));
     cluster.wait_for("it to run", || node.path("/var/lib/spoken/begun").exists());
     let pid = node.pid("default", "ender", "main").unwrap();
     let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
@@ -180,11 +183,11 @@ fn a_deleted_pod_may_end_by_itself_and_leaves_nothing() {
 fn a_pod_is_ready_once_its_probe_is_answered() {
     let cluster = Cluster::shared();
     let _turn = cluster.turn();
-    let node = cluster.node("n0", &[], &plain(1, ""));
+    let node = cluster.node("n4", &[], &plain(1, ""));
     let port = crate::chain::free_port();
     let probe = json!({ "tcpSocket": { "port": "named" }, "periodSeconds": 1 });
     let ports = json!([{ "name": "named", "containerPort": port }]);
-    cluster.run("slow", "sleep 600", &json!({}), &json!({ "ports": ports, "readinessProbe": probe }));
+    cluster.run(&node, "slow", "sleep 600", &json!({}), &json!({ "ports": ports, "readinessProbe": probe }));
     cluster.wait_for_phase("slow", "Running");
     assert!(!cluster.is_ready("slow"));
     let _listener = std::net::TcpListener::bind((node.ip(), port)).unwrap();
@@ -197,6 +200,10 @@ fn a_program_of_the_cluster_ends_when_whoever_guards_it_is_killed() {
     let sleep =
         ["/bin/sleep", "/usr/bin/sleep"].map(Path::new).into_iter().find(|path| path.exists()).unwrap();
     let process = Process::start(folder.path(), sleep, &["600".to_owned()]);
+    // Until then nobody has tied it to its guard.
+    let comm = format!("/proc/{}/comm", process.pid);
+    let is_sleep = || std::fs::read_to_string(&comm).is_ok_and(|comm| comm == "sleep\n");
+    crate::containers::wait_for("the program to run", is_sleep);
     assert!(process.is_running());
     let killed = Command::new("kill").args(["-9", &process.guard().to_string()]).status().unwrap();
     assert!(killed.success());

@@ -19,7 +19,7 @@ parents() {
 }
 
 # A containerd of the folder, shims, which name its socket, and what runs a cluster. The pattern does not match itself.
-daemons() { grep -laEs -- "$folder/[c](onfig.toml|ontainerd.sock|luster/)" /proc/[0-9]*/cmdline | cut -d / -f 3; }
+daemons() { grep -laEs -- "$folder/[c](onfig.toml|ontainerd.sock|luster[0-9]*/)" /proc/[0-9]*/cmdline | cut -d / -f 3; }
 
 clean() {
     kill -9 $(daemons) 2>/dev/null
