@@ -1,6 +1,6 @@
 # The two commands: `make demo` and `make test`. Both do their own set-up; scripts/ has what they do.
 
-.PHONY: help demo test day bench audit generate golden build gpu-check
+.PHONY: help demo test day bench audit generate golden build deb gpu-check
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -35,3 +35,7 @@ gpu-check: ## Hold the collector against a real card (docs/gpu-check.md); needs 
 
 build: ## Build the program for use, without the demo: target/release/gpu-session-monitor
 	cargo build --release -p gpu-session-monitor --no-default-features
+
+deb: build ## Make the Debian package: dist/gpu-session-monitor_<version>_<architecture>.deb
+	cargo xtask dist target/package
+	scripts/deb.sh target/release/gpu-session-monitor target/package dist

@@ -22,6 +22,7 @@ mod gpu_check;
 mod hostile;
 mod kubernetes;
 mod node;
+mod package;
 mod placed;
 mod pods;
 mod process_events;
