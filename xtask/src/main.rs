@@ -1,5 +1,8 @@
-//! Generators: `cargo xtask generate` writes what is generated, `cargo xtask check` says what is not up to date.
+//! Generators: `cargo xtask generate` writes what is generated, `cargo xtask check` says what is not up to date, and
+//! `cargo xtask dist FOLDER` writes what a package has beside the program.
 
+mod config_file;
+mod dist;
 mod generate;
 
 use anyhow::{Context as _, bail};
@@ -16,7 +19,8 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Some("check") => check(&root),
-        _ => bail!("usage: cargo xtask generate | check"),
+        Some("dist") => dist::write(std::env::args_os().nth(2).context("dist: name a folder")?.as_ref()),
+        _ => bail!("usage: cargo xtask generate | check | dist FOLDER"),
     }
 }
 

@@ -134,11 +134,12 @@ pub struct CommonArgs {
     /// The DCGM exporter's metrics, for what NVML has none of: http://127.0.0.1:9400/metrics [default: not asked]
     #[arg(long, value_name = "URL", env = "GPU_SESSION_MONITOR_DCGM_URL", hide_env_values = true)]
     pub dcgm_url: Option<String>,
-    /// The textfile [default: /var/lib/node_exporter/textfile_collector/gpu_sessions.prom]
+    /// The textfile [default: gpu_sessions.prom in /var/lib/node_exporter/textfile_collector, or where only that is
+    /// there in /var/lib/prometheus/node-exporter]
     #[arg(long, value_name = "FILE", env = "GPU_SESSION_MONITOR_TEXTFILE")]
     pub textfile: Option<PathBuf>,
-    /// Folder of what survives between runs [default: /var/lib/gpu-session-monitor; for others than root
-    /// $XDG_STATE_HOME/gpu-session-monitor]
+    /// Folder of what survives between runs [default: $STATE_DIRECTORY, as systemd sets it;
+    /// /var/lib/gpu-session-monitor; for others than root $XDG_STATE_HOME/gpu-session-monitor]
     #[arg(long, value_name = "DIR", env = "GPU_SESSION_MONITOR_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// Time between two readings where one is not enough; given, it always applies [default: 1s]

@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where node_exporter reads textfiles, by its Debian package and most charts.
-pub const DEFAULT_TEXTFILE: &str = "/var/lib/node_exporter/textfile_collector/gpu_sessions.prom";
+/// Where node_exporter reads textfiles: by most charts and guides, and as Debian's package has it.
+const TEXTFILE_FOLDERS: [&str; 2] =
+    ["/var/lib/node_exporter/textfile_collector", "/var/lib/prometheus/node-exporter"];
+const TEXTFILE: &str = "gpu_sessions.prom";
 
 /// Where kubelets serve PodResources.
 const DEFAULT_KUBELET_SOCKET: &str = "/var/lib/kubelet/pod-resources/kubelet.sock";
@@ -127,7 +129,7 @@ impl Settings {
             cri_socket: pick(&args.cri_socket, file.cri.socket).filter(|path| path != Path::new("off")),
             dcgm_url: exporter(args.dcgm_url.clone().or(file.dcgm.url))?,
             proc_root,
-            textfile: pick(&args.textfile, file.textfile.path).unwrap_or_else(|| DEFAULT_TEXTFILE.into()),
+            textfile: pick(&args.textfile, file.textfile.path).unwrap_or_else(default_textfile),
             state_dir: pick(&args.state_dir, file.state.dir).unwrap_or_else(default_state_dir),
             window: window.unwrap_or(Duration::from_secs(1)),
             window_given: window.is_some(),
@@ -217,9 +219,18 @@ fn own_names() -> Names {
     if container { Names::None } else { Names::System }
 }
 
-/// Root's is the system's; others keep theirs where their other programs do.
+/// Where the textfile is if nobody names it.
+pub(crate) fn default_textfile() -> PathBuf {
+    let folders = TEXTFILE_FOLDERS.map(Path::new);
+    folders.into_iter().find(|folder| folder.is_dir()).unwrap_or(folders[0]).join(TEXTFILE)
+}
+
+/// What the service manager made for us; else root's is the system's, and others keep theirs where their other programs do.
 fn default_state_dir() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(given) = absolute("STATE_DIRECTORY") {
+        return given;
+    }
     let own =
         || absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     let base = if rustix::process::geteuid().is_root() { None } else { own() };

@@ -2,6 +2,8 @@
 
 use super::{Finding, OLD, SKEW, Scene, age};
 use crate::state_file;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 /// 2020-01-01: a clock that was never set stands at 1970, or at the day its kernel or firmware was built.
 const NEVER_SET_US: i64 = 1_577_836_800 * 1_000_000;
@@ -12,10 +14,21 @@ pub(super) fn folder(scene: &Scene<'_>) -> Vec<Finding> {
         let detail = format!("{} is not there yet: collect and serve make it", path.display());
         return vec![Finding::skipped(detail)];
     }
+    if let Some(owner) = another_owner_than_root(path) {
+        let detail = format!("{} belongs to uid {owner}: what runs as that user can use it", path.display());
+        let remedy = format!("if collect or serve runs as root, chown root {}", path.display());
+        return vec![Finding::warning(detail, &remedy)];
+    }
     vec![match state_file::check(path) {
         Ok(()) => Finding::ok(format!("{} can be written", path.display())),
         Err(e) => Finding::said(&format!("{e:#}")),
     }]
+}
+
+/// Who owns the folder, if that is another user and we are root, who may look at a service's, too.
+fn another_owner_than_root(folder: &Path) -> Option<u32> {
+    let owner = std::fs::metadata(folder).ok()?.uid();
+    Some(owner).filter(|owner| *owner != 0 && rustix::process::geteuid().is_root())
 }
 
 pub(super) fn clock(scene: &Scene<'_>) -> Vec<Finding> {

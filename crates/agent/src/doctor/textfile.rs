@@ -3,13 +3,12 @@
 use super::exporters::Served;
 use super::{Finding, Scene};
 use crate::outputs::textfile;
-use crate::settings::DEFAULT_TEXTFILE;
-use std::path::Path;
+use crate::settings::default_textfile;
 
 pub(super) fn folder(scene: &Scene<'_>) -> Vec<Finding> {
     let path = &scene.settings.textfile;
     if let Err(e) = textfile::check_folder(path) {
-        let is_named = path != Path::new(DEFAULT_TEXTFILE);
+        let is_named = *path != default_textfile();
         if !is_named && matches!(scene.serve, Some((_, Served::Ours { .. }))) {
             return vec![Finding::skipped("no textfile is named, and serve shows the metrics")];
         }

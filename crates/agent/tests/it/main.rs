@@ -24,6 +24,7 @@ mod hostile;
 mod image;
 mod kubernetes;
 mod node;
+mod package;
 mod placed;
 mod pods;
 mod process_events;

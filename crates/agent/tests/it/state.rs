@@ -1,6 +1,6 @@
 //! What survives between runs.
 
-use crate::node::{Node, plain};
+use crate::node::{Node, Run, plain};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 fn node() -> Node {
@@ -60,6 +60,20 @@ fn a_folder_that_others_own_or_write_is_refused() {
         assert!(run.stderr.contains("belongs to uid 4242"), "{}", run.stderr);
     }
     assert!(!node.textfile().exists());
+}
+
+#[test]
+fn a_service_keeps_it_where_the_service_manager_made_room() {
+    let node = node();
+    let given = node.path("of-the-service");
+    let mut command = node.command(&["collect"]);
+    command.env_remove("GPU_SESSION_MONITOR_STATE_DIR").env("STATE_DIRECTORY", &given);
+    let run = Run::of(command.output().unwrap());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(given.join("state.json").exists());
+    // What is said by name stands over it.
+    let run = Run::of(node.command(&["collect"]).env("STATE_DIRECTORY", "/nonexistent").output().unwrap());
+    assert_eq!(run.code, 0, "{}", run.stderr);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::node::{Metrics, plain};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::PathBuf;
 
 const NAMESPACE: &str = "gpu-operator";
@@ -224,6 +225,12 @@ fn every_gpu_node_is_sampled_at_once_and_then_each_minute() {
     assert_eq!(cluster.get(&format!("cronjob/{COLLECTOR}"), NAMESPACE), Value::Null);
 }
 
+/// Waits until the pods of the DaemonSet are ready.
+fn rolled_out(cluster: &Cluster) {
+    let daemonset = "daemonset/gpu-session-monitoring";
+    cluster.kubectl(&["rollout", "status", daemonset, "--namespace", NAMESPACE, "--timeout=180s"]);
+}
+
 #[test]
 fn an_upgrade_to_a_daemonset_serves_the_same_sessions() {
     let cluster = Cluster::shared();
@@ -238,14 +245,7 @@ fn an_upgrade_to_a_daemonset_serves_the_same_sessions() {
         "collection.interval=1s",
         &format!("metrics.port={port}"),
     ]);
-    cluster.kubectl(&[
-        "rollout",
-        "status",
-        "daemonset/gpu-session-monitoring",
-        "--namespace",
-        NAMESPACE,
-        "--timeout=180s",
-    ]);
+    rolled_out(&cluster);
     assert_eq!(cluster.get(&format!("cronjob/{COLLECTOR}"), NAMESPACE), Value::Null);
     let url = format!("http://{}:{port}/metrics", node.ip());
     let session = [("namespace", "team-a"), ("pod", "training"), ("container", "main"), ("user", "alice")];
@@ -256,4 +256,61 @@ fn an_upgrade_to_a_daemonset_serves_the_same_sessions() {
     cluster.wait_for("the session in /metrics", || {
         answer().is_some_and(|metrics| metrics.get("gpu_session_info", &session) == Some(1.0))
     });
+}
+
+/// Status of an answer to a request with this token of a service account.
+fn asked(url: &str, token: Option<&str>) -> u16 {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut request = agent.get(url);
+    if let Some(token) = token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    request.call().unwrap().status().as_u16()
+}
+
+#[test]
+fn the_metrics_of_a_daemonset_are_for_those_whom_the_cluster_lets_read_them() {
+    let cluster = Cluster::shared();
+    let _turn = cluster.turn();
+    let node = cluster.node("gpu-0", &[GPU], &plain(1, ""));
+    let port = crate::chain::free_port();
+    let port_value = format!("metrics.port={port}");
+    let _release =
+        Release::install(&cluster, &["collection.mode=daemonset", &port_value, "web.kubernetesAuth=true"]);
+    rolled_out(&cluster);
+    let token_of = |account: &str| {
+        cluster.kubectl(&["create", "serviceaccount", account, "--namespace", NAMESPACE]);
+        cluster.kubectl(&["create", "token", account, "--namespace", NAMESPACE]).trim().to_owned()
+    };
+    let (reader, stranger) = (token_of("reader"), token_of("stranger"));
+    // The role of docs/web.md, for the metrics alone.
+    let role = "gpu-session-monitor-reader";
+    cluster.kubectl(&["create", "clusterrole", role, "--verb=get", "--non-resource-url=/metrics"]);
+    let (role_flag, who) = (format!("--clusterrole={role}"), format!("--serviceaccount={NAMESPACE}:reader"));
+    cluster.kubectl(&["create", "clusterrolebinding", role, &role_flag, &who]);
+    let url = |path: &str| format!("http://{}:{port}{path}", node.ip());
+    // The API server learns of a binding a moment later.
+    cluster.wait_for("the reader to be let in", || asked(&url("/metrics"), Some(&reader)) == 200);
+    assert_eq!(asked(&url("/api/v1/sessions"), Some(&reader)), 403);
+    assert_eq!(asked(&url("/metrics"), Some(&stranger)), 403);
+    assert_eq!(asked(&url("/metrics"), Some("a.made.up")), 401);
+    assert_eq!(asked(&url("/metrics"), None), 401);
+    cluster.kubectl(&["delete", "clusterrole,clusterrolebinding", role]);
+}
+
+#[test]
+fn without_root_it_writes_where_the_folders_are_its_own() {
+    let cluster = Cluster::shared();
+    let _turn = cluster.turn();
+    let node = cluster.node("gpu-0", &[GPU], &plain(1, ""));
+    for folder in ["/var/lib/node_exporter/textfile_collector", "/var/lib/gpu-session-monitor"] {
+        std::fs::create_dir_all(node.path(folder)).unwrap();
+        chown(node.path(folder), Some(65532), Some(65532)).unwrap();
+    }
+    node.set_scenario(&used_by(sleeper(&cluster, &node, "team-a", "training", "alice")));
+    let _release =
+        Release::install(&cluster, &["rights.root=false", "collection.window=3s", "collection.suspend=true"]);
+    let session = [("namespace", "team-a"), ("pod", "training"), ("container", "main"), ("user", "alice")];
+    assert_eq!(metrics(&node).get("gpu_session_info", &session), Some(1.0));
+    assert_eq!(std::fs::metadata(textfile(&node)).unwrap().uid(), 65532);
 }

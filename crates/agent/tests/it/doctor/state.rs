@@ -43,3 +43,15 @@ fn a_state_folder_that_others_can_write_fails() {
     report.assert("state folder", "failed", &["others can write", "chmod go-w"]);
     assert_eq!(report.code, 1);
 }
+
+#[test]
+fn root_is_told_whose_the_state_of_a_service_is() {
+    let node = seed();
+    // Only root can give a folder away; the suite runs as root in CI and in containers.
+    if std::os::unix::fs::chown(node.path("state"), Some(4242), None).is_ok() {
+        let report = examine(&node, &[]);
+        report.assert("state folder", "warning", &["belongs to uid 4242", "chown root"]);
+        report.assert("last sample", "ok", &["measured 0s ago"]);
+        assert_eq!(report.code, 0);
+    }
+}

@@ -1,0 +1,102 @@
+//! What the package says of itself: by Debian's checker, systemd's and the reader of man pages.
+
+use super::{generated, package, succeed};
+use crate::node::{Run, program, workspace};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+/// Where the package puts the program.
+const INSTALLED: &str = "/usr/bin/gpu-session-monitor";
+
+#[test]
+fn lintian_finds_no_error() {
+    let run = lintian(package());
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    // It does look.
+    let folder = tempfile::tempdir().unwrap();
+    let (tree, broken) = (folder.path().join("tree"), folder.path().join("broken.deb"));
+    succeed(Command::new("dpkg-deb").arg("--raw-extract").arg(package()).arg(&tree));
+    std::fs::remove_file(tree.join("usr/share/doc/gpu-session-monitor/copyright")).unwrap();
+    std::fs::write(tree.join("usr/bin/gpu-session-monitor"), "#!/bin/sh\n").unwrap();
+    succeed(Command::new("dpkg-deb").args(["--build", "-Zgzip"]).arg(&tree).arg(&broken));
+    let run = lintian(&broken);
+    assert!(run.code == 2 && run.stdout.contains("no-copyright-file"), "{}", run.stdout);
+}
+
+fn lintian(package: &Path) -> Run {
+    let mut lintian = Command::new("lintian");
+    Run::of(lintian.args(["--allow-root", "--fail-on", "error"]).arg(package).output().unwrap())
+}
+
+#[test]
+fn systemd_knows_all_that_the_units_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let units = std::fs::read_dir(workspace().join("packaging/systemd")).unwrap().map(|entry| {
+        let (from, to) = (entry.unwrap().path(), folder.path());
+        let text = std::fs::read_to_string(&from).unwrap();
+        assert!(
+            from.extension().is_some_and(|ending| ending != "service") || text.contains(INSTALLED),
+            "{text}"
+        );
+        let to = to.join(from.file_name().unwrap());
+        // Not installed on this machine.
+        std::fs::write(&to, text.replace(INSTALLED, program())).unwrap();
+        to
+    });
+    let units: Vec<_> = units.collect();
+    assert_eq!(units.len(), 3);
+    let run = succeed(Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&units));
+    assert_eq!((&*run.stdout, &*run.stderr), ("", ""));
+}
+
+#[test]
+fn the_units_are_as_confined_as_the_documentation_says() {
+    let text = std::fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
+    for unit in ["gpu-session-monitor.service", "gpu-session-monitor-collect.service"] {
+        let path = workspace().join("packaging/systemd").join(unit);
+        let mut command = Command::new("systemd-analyze");
+        command.args(["security", "--offline=true", "--no-pager"]).arg(path);
+        let run = succeed(&mut command);
+        let verdict = run.stdout.lines().last().unwrap();
+        let score: f64 = verdict.split_whitespace().find_map(|word| word.parse().ok()).expect("a score");
+        let row = text.lines().find(|line| line.contains(&format!("| `{unit}` |"))).expect(unit);
+        let said: f64 = row.split_whitespace().find_map(|word| word.parse().ok()).expect("a score");
+        // Another version of systemd asks for more or less.
+        assert!(score <= said + 0.5, "{unit}: {verdict}\n{row}");
+    }
+}
+
+#[test]
+fn man_pages_name_every_flag() {
+    let pages: BTreeSet<_> =
+        std::fs::read_dir(generated().join("man")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(pages.len() > 8, "{pages:?}");
+    for page in pages {
+        let text = rendered(&page);
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        let command = name.strip_prefix("gpu-session-monitor").unwrap().trim_start_matches('-');
+        let words = if command.is_empty() { vec!["--help"] } else { vec![command, "--help"] };
+        let help = succeed(Command::new(program()).args(words)).stdout;
+        let flags = flags(&help);
+        assert!(flags.contains("--help"), "{help}");
+        let missing: Vec<_> = flags.difference(&self::flags(&text)).cloned().collect();
+        assert!(missing.is_empty(), "{name} lacks {missing:?}:\n{text}");
+        assert!(text.contains(&format!("{name}(1)")) && text.contains("SYNOPSIS"), "{text}");
+    }
+}
+
+/// The page as `man` shows it in a very wide terminal; groff warns of nothing.
+fn rendered(page: &Path) -> String {
+    let mut groff = Command::new("groff");
+    groff.args(["-man", "-Tascii", "-P-cbou", "-rLL=2000n", "-rHY=0", "-ww"]).arg(page);
+    let run = succeed(&mut groff);
+    assert_eq!(run.stderr, "", "{}", page.display());
+    run.stdout
+}
+
+/// Long flags in a text.
+fn flags(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
+}
