@@ -3,7 +3,7 @@
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 ARCH = $(shell dpkg --print-architecture)
 
-.PHONY: help demo test day bench audit generate golden build image deb gpu-check
+.PHONY: help demo test day bench audit generate golden build image deb release gpu-check
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -45,3 +45,6 @@ image: build ## Make the container image, without a registry: dist/gpu-session-m
 deb: build ## Make the Debian package: dist/gpu-session-monitor_<version>_<architecture>.deb
 	cargo xtask dist target/package
 	scripts/deb.sh target/release/gpu-session-monitor target/package dist
+
+release: ## Make everything of a release, with checksums: dist/
+	@scripts/release.sh

@@ -11,7 +11,8 @@ archive=$(realpath -m "$2")
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-command -v umoci >/dev/null 2>&1 || die "umoci is missing; install it: sudo apt-get install -y umoci"
+PATH=$PATH:$(deb_path "$PWD/target/test-tools/deb")
+need umoci umoci
 [ -e /etc/ssl/certs/ca-certificates.crt ] || die "/etc/ssl/certs/ca-certificates.crt is missing; install ca-certificates"
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
