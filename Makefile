@@ -38,4 +38,4 @@ build: ## Build the program for use, without the demo: target/release/gpu-sessio
 
 deb: build ## Make the Debian package: dist/gpu-session-monitor_<version>_<architecture>.deb
 	cargo xtask dist target/package
-	scripts/deb.sh target/release/gpu-session-monitor target/package dist
+	scripts/deb.sh $${CARGO_TARGET_DIR:-target}/release/gpu-session-monitor target/package dist
