@@ -2,6 +2,7 @@
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 ARCH = $(shell dpkg --print-architecture)
+PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/gpu-session-monitor
 
 .PHONY: help demo test day bench audit generate golden build image deb release gpu-check
 
@@ -40,11 +41,11 @@ build: ## Build the program for use, without the demo: target/release/gpu-sessio
 	@scripts/build.sh
 
 image: build ## Make the container image, without a registry: dist/gpu-session-monitor-VERSION-ARCH.tar
-	@scripts/image.sh target/release/gpu-session-monitor dist/gpu-session-monitor-$(VERSION)-$(ARCH).tar
+	@scripts/image.sh $(PROGRAM) dist/gpu-session-monitor-$(VERSION)-$(ARCH).tar
 
 deb: build ## Make the Debian package: dist/gpu-session-monitor_<version>_<architecture>.deb
 	cargo xtask dist target/package
-	scripts/deb.sh target/release/gpu-session-monitor target/package dist
+	scripts/deb.sh $(PROGRAM) target/package dist
 
 release: ## Make everything of a release, with checksums: dist/
 	@scripts/release.sh

@@ -21,7 +21,7 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 
 scripts/build.sh
-program=target/release/gpu-session-monitor
+program=${CARGO_TARGET_DIR:-target}/release/gpu-session-monitor
 generated=target/package
 cargo xtask dist "$generated"
 rm -rf dist && mkdir dist
