@@ -167,9 +167,9 @@ impl Cluster {
         Node::start(self, name, labels, scenario)
     }
 
-    /// Waits for a condition, for three minutes at most.
+    /// Waits for a condition, for five minutes at most.
     pub(crate) fn wait_for(&self, what: &str, condition: impl Fn() -> bool) {
-        let end = Instant::now() + Duration::from_secs(180);
+        let end = Instant::now() + Duration::from_secs(300);
         while !condition() {
             assert!(Instant::now() < end, "waited in vain for {what}\n{}", self.events());
             assert!(self.control.is_running(), "a part of the cluster has ended\n{}", self.control.said());

@@ -196,8 +196,26 @@ pub(crate) struct ContainerSecurity {
     pub(crate) seccomp: Option<SecurityProfile>,
 }
 
+/// Limits of a container's cgroup; 0: none.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct LinuxResources {
+    /// Microseconds.
+    #[prost(int64, tag = "1")]
+    pub(crate) cpu_period: i64,
+    /// CPU time within a period, microseconds.
+    #[prost(int64, tag = "2")]
+    pub(crate) cpu_quota: i64,
+    #[prost(int64, tag = "3")]
+    pub(crate) cpu_shares: i64,
+    /// Bytes.
+    #[prost(int64, tag = "4")]
+    pub(crate) memory_limit: i64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct LinuxContainer {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) resources: Option<LinuxResources>,
     #[prost(message, optional, tag = "2")]
     pub(crate) security: Option<ContainerSecurity>,
 }

@@ -259,7 +259,7 @@ impl PodSpec {
             command: command.iter().map(|&word| word.to_owned()).collect(),
             labels,
             annotations: Labels::from([restarts]),
-            linux: Some(cri::LinuxContainer { security: Some(security) }),
+            linux: Some(cri::LinuxContainer { security: Some(security), ..Default::default() }),
             ..Default::default()
         }
     }

@@ -4,6 +4,7 @@ use super::agent::{Agent, name, namespace, uid};
 use super::env::expand;
 use crate::containers::{ROOT, cri};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, SeccompProfile};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -153,8 +154,48 @@ pub(super) fn container(
         labels,
         annotations: cri::Labels::from([restarts]),
         log_path: format!("{}/{attempt}.log", container.name),
-        linux: Some(cri::LinuxContainer { security: Some(security(pod, container)?) }),
+        linux: Some(cri::LinuxContainer {
+            resources: Some(resources(container)?),
+            security: Some(security(pod, container)?),
+        }),
     })
+}
+
+/// Microseconds over which CPU time is limited; a kubelet's.
+const PERIOD: f64 = 100_000.0;
+
+/// The container's requests and limits as a kubelet has them in its cgroup.
+fn resources(container: &Container) -> Result<cri::LinuxResources, String> {
+    let own = container.resources.clone().unwrap_or_default();
+    let of = |map: &Option<BTreeMap<String, Quantity>>, name: &str| {
+        map.as_ref().and_then(|map| map.get(name)).map(|found| amount(&found.0)).transpose()
+    };
+    let (requested, limit) = (of(&own.requests, "cpu")?, of(&own.limits, "cpu")?);
+    Ok(cri::LinuxResources {
+        cpu_period: limit.map_or(0, |_| PERIOD as i64),
+        cpu_quota: limit.map_or(0, |cpus| (cpus * PERIOD) as i64),
+        cpu_shares: requested.or(limit).map_or(2, |cpus| (cpus * 1024.0).max(2.0) as i64),
+        memory_limit: of(&own.limits, "memory")?.map_or(0, |bytes| bytes as i64),
+    })
+}
+
+/// The number that a quantity such as `100m` or `512Mi` stands for.
+fn amount(text: &str) -> Result<f64, String> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor = match unit {
+        "" => 1.0,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "Ki" => 1024.0,
+        "Mi" => f64::from(1 << 20),
+        "Gi" => f64::from(1 << 30),
+        _ => return Err(format!("the tests' node knows no quantity such as {text}")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("{text} is no quantity"))?;
+    Ok(number * factor)
 }
 
 fn mounts(container: &Container, volumes: &BTreeMap<String, PathBuf>) -> Result<Vec<cri::Mount>, String> {
