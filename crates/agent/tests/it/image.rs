@@ -75,7 +75,9 @@ fn it_holds_the_program_and_what_that_needs_and_is_the_same_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let (program, archives) =
         (stripped(folder.path()), ["a.tar", "b.tar"].map(|name| folder.path().join(name)));
-    archives.iter().for_each(|archive| make(&program, archive));
+    for archive in &archives {
+        make(&program, archive);
+    }
     assert!(std::fs::read(&archives[0]).unwrap() == std::fs::read(&archives[1]).unwrap(), "they differ");
 
     let layout = Layout::of(&archives[0]);

@@ -372,6 +372,7 @@ pub(crate) struct ListSandboxesResponse {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[allow(clippy::struct_excessive_bools, reason = "the message has them")]
 pub(crate) struct ExecRequest {
     #[prost(string, tag = "1")]
     pub(crate) container: String,

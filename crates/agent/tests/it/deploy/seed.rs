@@ -109,7 +109,7 @@ fn the_seeds_commands_do_what_they_say() {
             "./deploy_astrago.sh sync gpu-session-monitoring" => has(&["gpu-session-monitoring: no change"]),
             line if line.ends_with("query=gpu_session_count\"") => has(&["\"gpu\":\"1\"", "\"success\""]),
             line if line.ends_with("query=gpu_process_info\"") => {
-                has(&["\"pid\":\"gpu1_1\"", "\"status\":\"active\""])
+                has(&["\"pid\":\"gpu1_1\"", "\"status\":\"active\""]);
             }
             "kubectl get cronjobs -n gpu-operator" => has(&["gpu-session-metrics-collector", "*/1 * * * *"]),
             "kubectl get jobs -n gpu-operator" => has(&["gpu-session-metrics-collector", "Complete", "2/2"]),
@@ -123,7 +123,7 @@ fn the_seeds_commands_do_what_they_say() {
                 has(&["--- s0", "--- s1", "API rights", &shows]);
             }
             "./deploy_astrago.sh destroy gpu-session-monitoring" => {
-                has(&["left on the nodes: counters and ledger"])
+                has(&["left on the nodes: counters and ledger"]);
             }
             other => panic!("{other} is new: say here what it answers"),
         }
