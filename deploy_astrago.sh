@@ -8,11 +8,17 @@ values=$root/environments/$environment/values.yaml
 # Ours, and where the commands that look at the result find it.
 monitoring=gpu-session-monitoring
 namespace=gpu-operator
-# The Job of the first sample, and the ConfigMap that tells the Job of the removal to keep nothing.
-sample_job=gpu-session-metrics-collector
+# Pods of the Jobs of the first sample, the one for nodes with MIG too; the Job of the removal, and the ConfigMap that
+# tells it to keep nothing.
+samples='job-name in (gpu-session-metrics-collector,gpu-session-metrics-collector-mig)'
+removal_job=gpu-session-metrics-removal
 purge_map=gpu-session-monitoring-removal
+# Grafana's password, which its chart would make anew each time it is rendered.
+grafana_secret=grafana-admin
 # Namespaces that this script made carry it.
 made_by=app.kubernetes.io/managed-by=deploy_astrago
+# Helm and kubectl are to speak of one cluster: that of KUBECONFIG and its current context.
+unset HELM_KUBECONTEXT HELM_KUBEAPISERVER HELM_KUBETOKEN HELM_KUBEASUSER HELM_KUBEASGROUPS HELM_NAMESPACE
 
 usage() {
     cat <<END
@@ -67,8 +73,8 @@ check_tools() {
     local version
     version=$(helm version --template '{{.Version}}' 2>/dev/null) || version=
     [[ $version =~ ^v?([0-9]+)\.([0-9]+) ]] || die "helm does not tell its version; install it anew"
-    ((BASH_REMATCH[1] > 3 || (BASH_REMATCH[1] == 3 && BASH_REMATCH[2] >= 8))) ||
-        die "helm $version is too old; install 3.8 or later"
+    ((BASH_REMATCH[1] > 3 || (BASH_REMATCH[1] == 3 && BASH_REMATCH[2] >= 13))) ||
+        die "helm $version is too old; install 3.13 or later"
     version=$(HELMFILE_UPGRADE_NOTICE_DISABLED=true helmfile version --output short 2>/dev/null) || version=
     [[ $version =~ ^v?([0-9]+)\. ]] || die "helmfile does not tell its version; install 1.0 or later"
     ((BASH_REMATCH[1] >= 1)) || die "helmfile $version is too old; install 1.0 or later"
@@ -89,11 +95,11 @@ check_environment() {
         die "ASTRAGO_ENV=$environment is no name of an environment; use small letters, digits and dashes"
 }
 
-# What installs makes the environment that is not there yet; what removes or looks takes none for granted.
+# What installs makes the environment that nobody named; a name that is not there is more likely a slip.
 need_values() {
     [[ ! -e $values ]] || return 0
-    [[ $command =~ ^(sync|diff|template)$ ]] ||
-        die "$values is not there; set ASTRAGO_ENV to the environment that was installed, or run: ./deploy_astrago.sh env"
+    [[ $environment == astrago && $command =~ ^(sync|diff|template)$ ]] ||
+        die "$values is not there; set ASTRAGO_ENV to one that is, or run: ASTRAGO_ENV=$environment ./deploy_astrago.sh env"
     make_environment >&2
 }
 
@@ -109,9 +115,11 @@ stack() {
 # Names and namespaces of the environment's releases: NAME NAMESPACE
 releases() {
     local listed
-    listed=$(stack --quiet list --output json) || die "$values or helmfile.yaml.gotmpl cannot be read; the cause is above"
+    # helmfile fails where it has nothing to list.
+    listed=$(stack --quiet list --output json 2> >(tee /dev/stderr >"$work/error")) ||
+        { grep -q 'no releases found' "$work/error" && return; } || die "$values or helmfile.yaml.gotmpl cannot be read; the cause is above"
     # One release is one {...}, and no value has braces or quotes in it but labels, which are not asked for.
-    grep -o '{[^}]*}' <<<"$listed" | sed -n 's/.*"name":"\([^"]*\)","namespace":"\([^"]*\)".*/\1 \2/p'
+    { grep -o '{[^}]*}' <<<"$listed" || true; } | sed -n 's/.*"name":"\([^"]*\)","namespace":"\([^"]*\)".*/\1 \2/p'
 }
 
 # Sets `chosen`: lines of NAME NAMESPACE for the release that was named, or for all.
@@ -161,7 +169,8 @@ make_environment() {
     [[ ! -e $values ]] || { say "$values is there and stays as it is"; return; }
     local image prometheus operator new=$values.new
     image=$(ask "Image of gpu-session-monitoring, without its tag" gpu-session-monitor)
-    [[ $image =~ ^[a-z0-9][a-z0-9._:/-]*$ ]] || die "$image is no name of an image"
+    [[ $image =~ ^[a-z0-9][a-z0-9._:/-]*$ && ${image##*/} != *:* ]] ||
+        die "$image is no name of an image without a tag; its tag is gpu-session-monitoring.image.tag"
     prometheus=$(yes_or_no "Does the cluster have a Prometheus stack that stays?" n)
     operator=$(yes_or_no "Does the cluster have the GPU Operator?" n)
     mkdir -p "$(dirname "$values")"
@@ -211,37 +220,63 @@ sync_release() {
         return
     fi
     say "$name: installing"
-    [[ $name != "$monitoring" ]] ||
-        say "the first sample, and the check of every GPU node, take a minute, and longer while images are fetched"
-    release=$name chosen_stack sync && return
-    [[ $name != "$monitoring" ]] || show_sample >&2
-    die "$name is not installed as it should be; the cause is above. After the remedy run the same again"
+    case $name in
+    kube-prometheus-stack) make_grafana_secret "$space" ;;
+    "$monitoring") say "the first sample, and the check of every GPU node, take a minute, and longer while images are fetched" ;;
+    esac
+    if ! release=$name chosen_stack sync; then
+        [[ $name != "$monitoring" ]] || show_sample >&2
+        die "$name is not installed as it should be; the cause is above. After the remedy run the same again"
+    fi
+    case $name in
+    gpu-operator) wait_for_gpus ;;
+    "$monitoring")
+        # Where there is no first sample, nobody can tell yet.
+        [[ -z $(kubectl get pods --namespace "$space" --selector "$samples" --output name) ]] || all_covered "$samples" ||
+            die "not every GPU node is measured; see above"
+        ;;
+    esac
+}
+
+# The nodes have their labels, drivers and runtime only when the operator says so: they are counted by the label.
+wait_for_gpus() {
+    say "waiting for drivers and labels of the GPU nodes; the first time that takes some minutes"
+    kubectl wait clusterpolicies.nvidia.com --all --for='jsonpath={.status.state}=ready' --timeout=30m ||
+        die "the GPU Operator is not ready; see: kubectl get pods -n gpu-operator"
+}
+
+make_grafana_secret() {
+    kubectl get secret "$grafana_secret" --namespace "$1" >/dev/null 2>&1 && return
+    kubectl create secret generic "$grafana_secret" --namespace "$1" --from-literal=admin-user=admin \
+        --from-literal=admin-password="$(head -c 24 /dev/urandom | base64)"
 }
 
 # Whether the release is what the environment makes of it, and the cluster what the release says.
 unchanged() {
     local name=$1 space=$2 rendered released
     [[ -n $(helm list --namespace "$space" --filter "^$name\$" --deployed --short) ]] || return
-    rendered=$(release=$name rendered) || return
+    rendered=$(release=$name rendered 2>/dev/null) || return
     released=$(helm get manifest "$name" --namespace "$space" && helm get hooks "$name" --namespace "$space") || return
     [[ $(documents <<<"$rendered") == "$(documents <<<"$released")" ]] || return
-    release=$name rendered --no-hooks | kubectl diff --namespace "$space" --filename - >/dev/null 2>&1
+    release=$name rendered --no-hooks 2>/dev/null | kubectl diff --namespace "$space" --filename - >/dev/null 2>&1
 }
 
 # The manifests of a release, with the cluster's own answers, as sync has them.
-rendered() { chosen_stack --quiet template --args "--dry-run=server $*" 2>/dev/null; }
+rendered() { chosen_stack --quiet template --args "--dry-run=server $*"; }
 
 # Manifests as sorted lines, one for each.
 documents() { awk 'BEGIN { RS = "---\n" } { gsub(/\n+/, "\001"); print }' | grep -v '^.\?$' | sort; }
 
-# What the pods of the sample's Job said, with each node's name.
+# What the pods of the samples' Jobs said, with each node's name; and what kept pods from being made.
 show_sample() {
     local pod node
     while read -r pod node; do
-        printf '\n--- %s\n' "$node"
+        printf '\n--- %s\n' "${node:-no node yet}"
         kubectl logs --namespace "$namespace" "$pod" --all-containers </dev/null 2>&1 || true
-    done < <(kubectl get pods --namespace "$namespace" --selector "job-name=$sample_job" \
+    done < <(kubectl get pods --namespace "$namespace" --selector "$samples" \
         --output 'jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{"\n"}{end}' 2>/dev/null)
+    kubectl get events --namespace "$namespace" --field-selector type=Warning \
+        --output 'jsonpath={range .items[*]}{.involvedObject.kind}/{.involvedObject.name}: {.message}{"\n"}{end}' 2>/dev/null | sort -u
 }
 
 # --- diff ---
@@ -277,132 +312,13 @@ status_release() {
         --selector "app.kubernetes.io/instance=$name" 2>&1
 }
 
-# --- doctor ---
-
-doctor() {
-    installed "$monitoring" "$namespace" || die "$monitoring is not installed; run: ./deploy_astrago.sh sync $monitoring"
-    local pods rc=0
-    pods=app.kubernetes.io/name=$monitoring,app.kubernetes.io/component=agent
-    if [[ -n $(kubectl get daemonsets --namespace "$namespace" --selector "$pods" --output name) ]]; then
-        doctor_of_agents "$pods" || rc=1
-    else
-        pods=job-name=$sample_job
-        say "a sample is taken on every GPU node and checked"
-        helm test "$monitoring" --namespace "$namespace" >/dev/null || rc=1
-        show_sample
-    fi
-    echo
-    all_covered "$pods" || rc=1
-    ((rc == 0)) || die "something is missing; what and its remedy are above"
-}
-
-doctor_of_agents() {
-    local pod node rc=0
-    while read -r pod node; do
-        printf '\n--- %s\n' "$node"
-        kubectl exec --namespace "$namespace" "$pod" --container agent -- gpu-session-monitor doctor </dev/null || rc=1
-    done < <(kubectl get pods --namespace "$namespace" --selector "$1" \
-        --output 'jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{"\n"}{end}')
-    return $rc
-}
-
-# Whether each node that is to be measured has one of these pods: a node that came after the last sync has none.
-all_covered() {
-    local selector bare node
-    # shellcheck disable=SC2016 # These are variables of the template.
-    selector=$(kubectl get cronjobs,daemonsets --namespace "$namespace" --selector "app.kubernetes.io/name=$monitoring" --output go-template='
-        {{- with index .items 0 }}{{ $pod := .spec.template }}{{ with .spec.jobTemplate }}{{ $pod = .spec.template }}{{ end }}
-        {{- range $key, $value := $pod.spec.nodeSelector }}{{ $key }}={{ $value }},{{ end }}{{ end }}')
-    bare=$(comm -23 \
-        <(kubectl get nodes --selector "${selector%,}" --output 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' | sort -u) \
-        <(kubectl get pods --namespace "$namespace" --selector "$1" --output 'jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}' | sort -u))
-    for node in $bare; do
-        printf 'failed: %s has GPUs and no collector; run: ./deploy_astrago.sh sync %s\n' "$node" "$monitoring" >&2
-    done
-    [[ -z $bare ]]
-}
-
-# --- destroy ---
-
-destroy_all() {
-    local name space ours_first
-    # What needs the others goes before them.
-    ours_first=$(grep "^$monitoring " <<<"$chosen" || true; grep -v "^$monitoring " <<<"$chosen" || true)
-    while read -r name space; do
-        destroy_release "$name" "$space" </dev/null
-    done <<<"$ours_first"
-    while read -r space; do
-        destroy_namespace "$space" </dev/null
-    done < <(awk '{ print $2 }' <<<"$chosen" | sort -u)
-}
-
-destroy_release() {
-    local name=$1 space=$2
-    if ! installed "$name" "$space"; then
-        say "$name is not installed"
-        return
-    fi
-    say "removing $name"
-    if [[ $name == "$monitoring" ]]; then
-        destroy_monitoring
-    else
-        helm uninstall "$name" --namespace "$space" --wait --timeout "$timeout"
-        echo "left: the custom resource definitions of $name, which other releases may use"
-    fi
-}
-
-destroy_monitoring() {
-    local options=(--wait --timeout "$timeout") rc=0
-    if [[ -n $force ]]; then
-        options+=(--no-hooks)
-    else
-        # Nodes may have come since the last sync: they are counted anew, and no new sample begins.
-        local overwrite=()
-        # Helm 4 would leave alone what somebody changed by hand.
-        ! helm upgrade --help | grep -q -e --force-conflicts || overwrite=(--force-conflicts)
-        helm upgrade "$monitoring" "$root/charts/$monitoring" --namespace "$namespace" --reuse-values --no-hooks \
-            "${overwrite[@]}" --set collection.suspend=true >/dev/null ||
-            warn "the nodes could not be counted anew; those that came since the last sync may keep gpu_sessions.prom"
-        if [[ -n $purge ]]; then
-            kubectl create configmap "$purge_map" --namespace "$namespace" --from-literal=purge=true \
-                --dry-run=client --output yaml | kubectl apply --filename - >/dev/null
-        fi
-        say "removing the metrics from every GPU node"
-    fi
-    if ! helm uninstall "$monitoring" --namespace "$namespace" "${options[@]}"; then
-        kubectl get pods --namespace "$namespace" --output wide --selector "app.kubernetes.io/instance=$monitoring" >&2 || true
-        local remedy="see the pods above, and remove gpu_sessions.prom on the nodes by hand"
-        ! installed "$monitoring" "$namespace" ||
-            die "the nodes could not be cleaned, and $monitoring is still there; $remedy after destroy with --force"
-        # With agents the nodes are cleaned last.
-        warn "$monitoring is removed, and the nodes could not be cleaned; $remedy"
-        rc=1
-    fi
-    # Helm leaves what its hooks made.
-    kubectl delete jobs --namespace "$namespace" --selector "app.kubernetes.io/instance=$monitoring" --ignore-not-found >/dev/null
-    kubectl delete configmap "$purge_map" --namespace "$namespace" --ignore-not-found >/dev/null
-    if [[ -n $force ]]; then
-        echo "left on the nodes: gpu_sessions.prom in the textfile folder, which node-exporter goes on serving, and the counters"
-    elif [[ -z $purge ]]; then
-        echo "left on the nodes: counters and ledger (state.hostPath, /var/lib/gpu-session-monitor); destroy with --purge removes them"
-    fi
-    return $rc
-}
-
-# Removes a namespace that sync made, once no release is in it.
-destroy_namespace() {
-    local name=$1 made left
-    made=$(kubectl get namespaces --selector "$made_by" --field-selector "metadata.name=$name" --output name)
-    [[ -n $made ]] || return 0
-    # Where helm keeps its releases, those too that failed.
-    left=$(kubectl get secrets --namespace "$name" --selector owner=helm --output name)
-    [[ -z $left ]] || return 0
-    say "removing namespace $name"
-    kubectl delete namespace "$name"
-}
+. "$root/deploy/doctor.sh"
+. "$root/deploy/destroy.sh"
 
 # --- the command line ---
 
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 command='' release='' purge='' force='' timeout=5m
 for argument in "$@"; do
     case $argument in

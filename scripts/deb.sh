@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 need dh debhelper
 need dpkg-shlibdeps dpkg-dev
 need strip binutils
+need python3 python3
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -20,6 +21,7 @@ mkdir "$tree"
 cp -r packaging/debian "$tree/debian"
 cp -r README.md docs "$generated/man" "$generated/completions" "$tree"
 cp "$program" "$tree/gpu-session-monitor"
+python3 scripts/third-party.py "$tree/THIRD-PARTY"
 cp packaging/systemd/gpu-session-monitor.service "$tree/debian"
 # Named as debhelper looks for those that are not named as the package is.
 for unit in packaging/systemd/gpu-session-monitor-collect.*; do
@@ -35,5 +37,7 @@ if [ -z "$version" ]; then
 fi
 sed -i "1s/(.*)/($version)/" "$tree/debian/changelog"
 
+# debhelper would ask for root where nobody says that it needs none.
+export DEB_RULES_REQUIRES_ROOT=no
 (cd "$tree" && debian/rules binary) >"$work/log" 2>&1 || { cat "$work/log" >&2; die "the package could not be made"; }
 mv "$work"/*.deb "$folder"

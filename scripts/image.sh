@@ -2,7 +2,7 @@
 # Makes the container image from nothing but the program and the libraries that it needs, without a registry:
 # image.sh PROGRAM ARCHIVE
 #
-# ARCHIVE is an OCI archive, which `ctr images import`, `podman load`, `docker load` and `skopeo copy oci-archive:` take.
+# ARCHIVE is an OCI archive, which `ctr images import`, `podman load`, `docker load` (25 or later) and `skopeo copy oci-archive:` take.
 # The same program and libraries make the same bytes.
 set -euo pipefail
 program=$(realpath "$1")
@@ -13,7 +13,12 @@ cd "$(dirname "$0")/.."
 
 PATH=$PATH:$(deb_path "$PWD/target/test-tools/deb")
 need umoci umoci
-[ -e /etc/ssl/certs/ca-certificates.crt ] || die "/etc/ssl/certs/ca-certificates.crt is missing; install ca-certificates"
+need python3 python3
+need_rust
+authorities=/usr/share/ca-certificates/mozilla
+[ -d "$authorities" ] || need update-ca-certificates ca-certificates
+# Whoever makes it: the same modes.
+umask 022
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 revision=${GPU_SESSION_MONITOR_REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
@@ -53,7 +58,8 @@ base() {
     chmod 1777 "$work/base/tmp"
     ln -s usr/lib "$work/base/lib"
     ln -s usr/lib64 "$work/base/lib64"
-    install -m 0644 /etc/ssl/certs/ca-certificates.crt "$work/base/etc/ssl/certs/ca-certificates.crt"
+    # Mozilla's, and none that this machine trusts beside them.
+    LC_ALL=C cat "$authorities"/*.crt >"$work/base/etc/ssl/certs/ca-certificates.crt"
     printf 'root:x:0:0:root:/:/nonexistent\nnonroot:x:65532:65532:nonroot:/:/nonexistent\n' >"$work/base/etc/passwd"
     printf 'root:x:0:\nnonroot:x:65532:\n' >"$work/base/etc/group"
     printf 'passwd: files\ngroup: files\nhosts: files dns\n' >"$work/base/etc/nsswitch.conf"
@@ -62,6 +68,7 @@ base() {
 program() {
     install -D -m 0755 "$program" "$work/program/usr/bin/gpu-session-monitor"
     install -D -m 0644 LICENSE "$work/program/usr/share/doc/gpu-session-monitor/LICENSE"
+    python3 scripts/third-party.py "$work/program/usr/share/doc/gpu-session-monitor/THIRD-PARTY"
 }
 
 # A folder as a layer that says nothing of when, where and by whom it was made: layer NAME

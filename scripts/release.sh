@@ -15,6 +15,9 @@ for file in charts/gpu-session-monitoring/Chart.yaml:"version: $version" \
     charts/gpu-session-monitoring/Chart.yaml:"appVersion: \"$version\"" packaging/debian/changelog:"($version-"; do
     grep -qF -- "${file#*:}" "${file%%:*}" || die "${file%%:*} is not of version $version; mend it"
 done
+grep -qF "## [$version]" CHANGELOG.md || die "CHANGELOG.md has no chapter of $version; write it"
+changed=$(git status --porcelain)
+[ -z "$changed" ] || die "the release would be named after a commit that it is not: commit or put aside $(wc -l <<<"$changed") changed files"
 architecture=$(dpkg --print-architecture)
 name=gpu-session-monitor-$version-linux-$architecture
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
@@ -24,23 +27,28 @@ scripts/build.sh
 program=${CARGO_TARGET_DIR:-target}/release/gpu-session-monitor
 generated=target/package
 cargo xtask dist "$generated"
-rm -rf dist && mkdir dist
-
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/$name"
+dist=$work/dist
+mkdir "$dist" "$work/$name"
 cp -r "$program" "$generated/man" "$generated/completions" LICENSE README.md README.ko.md CHANGELOG.md "$work/$name"
+python3 scripts/third-party.py "$work/$name/THIRD-PARTY"
 cp packaging/debian/config.yaml "$work/$name/config.yaml"
 cp -r packaging/systemd "$work/$name"
 tar --create --directory "$work" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
-    --mode=u=rwX,go=rX "$name" | gzip -n >"dist/$name.tar.gz"
+    --mode=u=rwX,go=rX "$name" | gzip -n >"$dist/$name.tar.gz"
 
 objcopy --dump-section .dep-v0="$work/sbom" "$program" /dev/null
 python3 -c 'import json, sys, zlib; print(json.dumps(json.loads(zlib.decompress(open(sys.argv[1], "rb").read())), indent=1))' \
-    "$work/sbom" >"dist/gpu-session-monitor-$version.sbom.json"
-scripts/image.sh "$program" "dist/gpu-session-monitor-$version-$architecture.tar"
-scripts/deb.sh "$program" "$generated" dist
-helm package charts/gpu-session-monitoring --destination dist >/dev/null
-(cd dist && sha256sum -- * >SHA256SUMS)
+    "$work/sbom" >"$dist/gpu-session-monitor-$version.sbom.json"
+scripts/image.sh "$program" "$dist/gpu-session-monitor-$version-$architecture.tar"
+scripts/deb.sh "$program" "$generated" "$dist"
+helm package charts/gpu-session-monitoring --destination "$dist" >/dev/null
+size=$(stat -c %s "$dist/gpu-session-monitor-$version-$architecture.tar")
+((size < 40 << 20)) || die "the image has $((size >> 20)) MiB; 40 are allowed: see what has come into it"
+(cd "$dist" && sha256sum -- * >SHA256SUMS)
+# The last release stays until this one is whole.
+rm -rf dist
+mv "$dist" dist
 say "dist:"
 cat dist/SHA256SUMS

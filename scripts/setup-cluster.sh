@@ -26,6 +26,10 @@ need_go() {
 built() {
     local module=tests/cluster/$1 folder
     folder=$cache/$1-$(cat "$module/go.mod" "$module/go.sum" | sha256sum | head -c 16)
+    # Two checkouts may be set up at once.
+    mkdir -p "$cache"
+    exec 9>"$folder.lock"
+    flock 9
     if [ ! -e "$folder/done" ]; then
         need_go
         say "building $1 (once; some minutes)"

@@ -7,6 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
+[ "$(id -u)" = 0 ] || die "the tests run containers and install packages in a clean Debian, which only root may; run: sudo env \"PATH=$PATH\" \"HOME=$HOME\" make test (target/ then belongs to root)"
+
 tools=$PWD/target/test-tools
 mkdir -p "$tools/deb"
 

@@ -22,7 +22,7 @@ PATH=$PATH:$(deb_path "$PWD/target/test-tools/deb"):$PWD/target/test-tools/bin
 export PATH
 stage "fetch" cargo fetch --quiet --locked
 stage "formatting" cargo fmt --all --check
-stage "scripts" shellcheck --external-sources ./*.sh scripts/*.sh .ci/run packaging/debian/*.{postinst,prerm,postrm}
+stage "scripts" shellcheck --external-sources ./*.sh deploy/*.sh scripts/*.sh .ci/run packaging/debian/*.{postinst,prerm,postrm}
 stage "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 stage "dependencies" cargo deny --offline --log-level error check bans licenses sources
 # The tests run the program and the simulated driver as files: both must be there first.

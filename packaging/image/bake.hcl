@@ -1,8 +1,9 @@
-# docker buildx bake -f packaging/image/bake.hcl
-# linux/amd64 is what the tests run. linux/arm64 is not tested: nobody has run it on a node of that architecture yet.
+# VERSION=0.1.0 REVISION=$(git rev-parse HEAD) docker buildx bake -f packaging/image/bake.hcl
+# Not built by any test; what is tested is the image of `make image`, on amd64. linux/arm64 is untested altogether: nobody
+# has run it on a node of that architecture yet.
 variable "REPOSITORY" { default = "gpu-session-monitor" }
-variable "VERSION" { default = "unknown" }
-variable "REVISION" { default = "unknown" }
+variable "VERSION" {}
+variable "REVISION" {}
 
 target "default" {
   context    = "."

@@ -15,7 +15,13 @@ const COMPLETIONS: [(Shell, &str); 3] = [
 
 /// Writes `man/*.1` and `completions/` into the folder.
 pub(crate) fn write(folder: &Path) -> anyhow::Result<()> {
-    let made = |path: &Path| std::fs::create_dir_all(path).with_context(|| path.display().to_string());
+    let made = |path: &Path| {
+        // Pages of commands that are no more would be packaged.
+        if path.exists() {
+            std::fs::remove_dir_all(path).with_context(|| path.display().to_string())?;
+        }
+        std::fs::create_dir_all(path).with_context(|| path.display().to_string())
+    };
     let (man, completions) = (folder.join("man"), folder.join("completions"));
     made(&man)?;
     made(&completions)?;

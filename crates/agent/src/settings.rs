@@ -228,8 +228,12 @@ pub(crate) fn default_textfile() -> PathBuf {
 /// What the service manager made for us; else root's is the system's, and others keep theirs where their other programs do.
 fn default_state_dir() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    if let Some(given) = absolute("STATE_DIRECTORY") {
-        return given;
+    // Of several, which a colon parts, the unit's own is the first.
+    let given = std::env::var("STATE_DIRECTORY").ok();
+    if let Some(first) =
+        given.as_deref().and_then(|all| all.split(':').next()).filter(|path| path.starts_with('/'))
+    {
+        return first.into();
     }
     let own =
         || absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));

@@ -41,10 +41,15 @@ impl StateFolder {
         })?;
         check_owner(folder)?;
         let path = folder.join(LOCK);
-        let lock = open_no_follow(&path, OFlags::RDWR | OFlags::CREATE)
-            .with_context(|| format!("state folder {shown}: {} cannot be opened", path.display()))?;
         let begin = Instant::now();
-        while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        loop {
+            let lock = open_no_follow(&path, OFlags::RDWR | OFlags::CREATE)
+                .with_context(|| format!("state folder {shown}: {} cannot be opened", path.display()))?;
+            let held = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+            // A purge takes the file away: who holds one that is gone keeps nobody out.
+            if held && is_at(&lock, &path) {
+                return Ok(Self { folder: folder.to_owned(), _lock: lock });
+            }
             if begin.elapsed() > PATIENCE {
                 bail!(
                     "another gpu-session-monitor runs on the state folder {shown}; wait for it, or name another with --state-dir"
@@ -52,7 +57,6 @@ impl StateFolder {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 
     fn path(&self) -> PathBuf {
@@ -108,6 +112,13 @@ impl StateFolder {
         let _ = std::fs::remove_dir(&self.folder);
         Ok(())
     }
+}
+
+/// Whether the open file is still the one of this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |found: std::fs::Metadata| (found.dev(), found.ino());
+    let (Ok(open), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
+    id(open) == id(there)
 }
 
 fn kept_names() -> impl Iterator<Item = String> {

@@ -5,6 +5,9 @@ use crate::state_file;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+/// Whom the Debian package runs the service as.
+const SERVICE_USER: &str = "gpu-session-monitor";
+
 /// 2020-01-01: a clock that was never set stands at 1970, or at the day its kernel or firmware was built.
 const NEVER_SET_US: i64 = 1_577_836_800 * 1_000_000;
 
@@ -15,6 +18,12 @@ pub(super) fn folder(scene: &Scene<'_>) -> Vec<Finding> {
         return vec![Finding::skipped(detail)];
     }
     if let Some(owner) = another_owner_than_root(path) {
+        if Some(owner) == uid_of(SERVICE_USER) {
+            return vec![Finding::ok(format!(
+                "{} belongs to the service's user {SERVICE_USER}",
+                path.display()
+            ))];
+        }
         let detail = format!("{} belongs to uid {owner}: what runs as that user can use it", path.display());
         let remedy = format!("if collect or serve runs as root, chown root {}", path.display());
         return vec![Finding::warning(detail, &remedy)];
@@ -29,6 +38,13 @@ pub(super) fn folder(scene: &Scene<'_>) -> Vec<Finding> {
 fn another_owner_than_root(folder: &Path) -> Option<u32> {
     let owner = std::fs::metadata(folder).ok()?.uid();
     Some(owner).filter(|owner| *owner != 0 && rustix::process::geteuid().is_root())
+}
+
+/// uid of a user of this machine.
+fn uid_of(user: &str) -> Option<u32> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    fields.into_iter().find(|fields| fields[0] == user).and_then(|fields| fields.get(2)?.parse().ok())
 }
 
 pub(super) fn clock(scene: &Scene<'_>) -> Vec<Finding> {

@@ -16,11 +16,17 @@ pub(crate) fn stripped(folder: &Path) -> PathBuf {
 
 /// Makes the image.
 pub(crate) fn make(program: &Path, archive: &Path) {
-    let mut command = Command::new(workspace().join("scripts/image.sh"));
+    succeed(with_tools(Command::new(script()).arg(program).arg(archive)));
+}
+
+fn script() -> PathBuf {
+    workspace().join("scripts/image.sh")
+}
+
+fn with_tools(command: &mut Command) -> &mut Command {
     let tools = workspace().join("target/test-tools/deb/usr/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(std::env::split_paths(&path).chain([tools])).unwrap();
-    succeed(command.arg(program).arg(archive).env("PATH", path));
+    command.env("PATH", std::env::join_paths(std::env::split_paths(&path).chain([tools])).unwrap())
 }
 
 fn succeed(command: &mut Command) -> Run {
@@ -75,9 +81,11 @@ fn it_holds_the_program_and_what_that_needs_and_is_the_same_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let (program, archives) =
         (stripped(folder.path()), ["a.tar", "b.tar"].map(|name| folder.path().join(name)));
-    for archive in &archives {
-        make(&program, archive);
-    }
+    make(&program, &archives[0]);
+    // Whatever the habits of who makes it.
+    let mut careful = Command::new("sh");
+    careful.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(script()).arg(&program).arg(&archives[1]);
+    succeed(with_tools(&mut careful));
     assert!(std::fs::read(&archives[0]).unwrap() == std::fs::read(&archives[1]).unwrap(), "they differ");
 
     let layout = Layout::of(&archives[0]);
@@ -104,6 +112,7 @@ fn it_holds_the_program_and_what_that_needs_and_is_the_same_each_time() {
     }
     // Glibc is under the LGPL: whoever gives it on says so.
     assert!(is("doc/libc6/copyright") && is("doc/gpu-session-monitor/LICENSE"), "{files:?}");
+    assert!(is("doc/gpu-session-monitor/THIRD-PARTY"), "{files:?}");
     let programs: Vec<_> = files
         .iter()
         .filter(|(file, mode)| mode.starts_with("-rwx") && !file.contains(".so."))
@@ -126,6 +135,13 @@ fn its_program_runs_on_what_is_in_it_alone() {
         let blob = layout.0.path().join(Layout::blob(layer));
         succeed(Command::new("tar").arg("-xzf").arg(blob).arg("-C").arg(&root));
     }
+    // Mozilla's authorities, and none that this machine has beside them.
+    let authorities = std::fs::read_dir("/usr/share/ca-certificates/mozilla").unwrap().count();
+    let bundle = std::fs::read_to_string(root.join("etc/ssl/certs/ca-certificates.crt")).unwrap();
+    assert_eq!(bundle.matches("BEGIN CERTIFICATE").count(), authorities);
+    let notices =
+        std::fs::read_to_string(root.join("usr/share/doc/gpu-session-monitor/THIRD-PARTY")).unwrap();
+    assert!(notices.contains("\nrustls 0.") && notices.contains("Permission is hereby granted"));
     let said = |args: &[&str]| {
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "chroot"]).arg(&root).arg("/usr/bin/gpu-session-monitor").args(args);

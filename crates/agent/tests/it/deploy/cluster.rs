@@ -4,7 +4,7 @@ use super::Checkout;
 use crate::cluster::program::REPOSITORY;
 use crate::cluster::{Cluster, Node};
 use crate::node::{Run, plain};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -131,13 +131,17 @@ fn what_sync_makes_stays_and_goes_with_destroy() {
     // One that comes after the last sync is cleaned too.
     let third = cluster.node("d2", &GPU, &plain(1, ""));
     write(&third, TEXTFILE);
-    let said = lab.done(&["destroy", "gpu-session-monitoring", "--purge"]);
+    // Somebody else's, in the namespace that sync made.
+    cluster.kubectl(&["create", "configmap", "theirs", "--namespace=gpu-operator"]);
+    let said = lab.done(&["destroy", "--purge"]);
     assert!(!said.contains("left on the nodes"), "{said}");
+    assert!(said.contains("left: namespace gpu-operator, which holds configmap/theirs"), "{said}");
     for node in [&first, &second, &third] {
         assert!(!node.path(TEXTFILE).exists(), "{}", node.name());
         let state = std::fs::read_dir(node.path("/var/lib/gpu-session-monitor")).unwrap().count();
         assert_eq!(state, 0, "{}", node.name());
     }
+    cluster.kubectl(&["delete", "configmap", "theirs", "--namespace=gpu-operator"]);
     assert!(lab.done(&["destroy"]).contains("gpu-session-monitoring is not installed"));
     let left: Vec<_> = lab.objects().into_keys().filter(|key| !before.contains_key(key)).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -179,8 +183,14 @@ fn a_node_that_does_not_answer_holds_destroy_up_until_it_is_forced() {
     cluster.kubectl(&["create", "namespace", "gpu-operator"]);
     lab.done(&["sync"]);
     write(&node, TEXTFILE);
+    // A node that is down is known before anything is done.
+    let down = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "down", "labels": { GPU[0].0: GPU[0].1 } } });
+    cluster.apply(&down);
+    let run = lab.run(&["destroy", "gpu-session-monitoring"]);
+    assert!(run.code == 1 && run.stderr.contains("cannot be cleaned: down;"), "{} {}", run.code, run.stderr);
+    cluster.kubectl(&["delete", "node", "down"]);
     // Its image is nowhere to be had.
-    let run = lab.run(&["destroy", "gpu-session-monitoring", "--timeout=10s"]);
+    let run = lab.run(&["destroy", "gpu-session-monitoring", "--purge", "--timeout=10s"]);
     assert!(
         run.code == 1 && run.stderr.contains("is still there; see the pods above"),
         "{} {}",
@@ -188,7 +198,11 @@ fn a_node_that_does_not_answer_holds_destroy_up_until_it_is_forced() {
         run.stderr
     );
     assert!(node.path(TEXTFILE).exists());
-    assert_ne!(cluster.get("cronjob/gpu-session-metrics-collector", "gpu-operator"), Value::Null);
+    // All is as before: it measures, and nobody's next removal loses the ledger.
+    let job = cluster.get("cronjob/gpu-session-metrics-collector", "gpu-operator");
+    assert_eq!(job["spec"]["suspend"], false);
+    assert_eq!(cluster.get("configmap/gpu-session-monitoring-removal", "gpu-operator"), Value::Null);
+    assert!(lab.done(&["sync"]).contains("gpu-session-monitoring: no change"));
 
     let said = lab.done(&["destroy", "--force"]);
     assert!(said.contains("left on the nodes: gpu_sessions.prom"), "{said}");

@@ -12,8 +12,9 @@ const OWN: [(&str, &str); 3] =
 /// The rules that the stack gives to node-exporter, in Prometheus' own spelling.
 fn rules() -> Vec<Value> {
     let text = std::fs::read_to_string(workspace().join("deploy/kube-prometheus-stack.yaml.gotmpl")).unwrap();
-    let (_template, yaml) = text.split_once('\n').unwrap();
-    let values: Value = serde_saphyr::from_str(&yaml.replace("{{ $folder }}", "/textfiles")).unwrap();
+    let yaml: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("{{")).collect();
+    let values: Value =
+        serde_saphyr::from_str(&yaml.join("\n").replace("{{ $folder }}", "/textfiles")).unwrap();
     let rules = &values["prometheus-node-exporter"]["prometheus"]["monitor"]["metricRelabelings"];
     let prometheus = |rule: &Value| {
         let mut own = rule.clone();

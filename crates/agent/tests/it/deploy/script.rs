@@ -81,7 +81,7 @@ fn what_is_missing_is_told_with_its_remedy() {
     let mut bare = checkout.script("lab", &["sync"]);
     let bare = Run::of(bare.env("PATH", "/usr/bin:/bin").output().unwrap());
     told(bare, "error: helm is missing; install it: https://");
-    told(with("helm", "v3.7.1"), "helm v3.7.1 is too old; install 3.8 or later");
+    told(with("helm", "v3.12.3"), "helm v3.12.3 is too old; install 3.13 or later");
     told(with("helmfile", "0.171.0"), "helmfile 0.171.0 is too old; install 1.0 or later");
     told(checkout.run("lab", &["sync"]), "no cluster is chosen; set KUBECONFIG");
     told(checkout.run("../lab", &["template"]), "ASTRAGO_ENV=../lab is no name of an environment");

@@ -116,7 +116,7 @@ fn the_seeds_commands_do_what_they_say() {
             "kubectl logs -l job-name=gpu-session-metrics-collector -n gpu-operator" => {
                 has(&["clock", "shows /host/textfile/gpu_sessions.prom", "failed: 0; warning: "]);
             }
-            line if line.ends_with("--prefix") => has(&["pod/gpu-session-metrics-collector"]),
+            line if line.contains("--prefix") => has(&["pod/gpu-session-metrics-collector"]),
             "./deploy_astrago.sh doctor" => {
                 let shows =
                     format!("ok       node_exporter        http://{exporter}/metrics shows /host/textfile/");

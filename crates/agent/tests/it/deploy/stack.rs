@@ -85,6 +85,57 @@ fn what_stands_below_the_releases_key_wins() {
 }
 
 #[test]
+fn what_is_off_or_none_wins_too() {
+    let values = "gpu: {count: 4}\ncollection: {suspend: true}\n\
+                  gpu-session-monitoring: {gpu: {count: 0}, collection: {suspend: false}, mig: {monitor: true, nodeSelector: \
+                  {nvidia.com/mig.capable: null, pool: mig}}}\n";
+    let manifests = rendered(values);
+    let jobs: Vec<_> = manifests.iter().filter(|manifest| manifest["kind"] == "CronJob").collect();
+    assert_eq!(jobs.len(), 2);
+    for job in &jobs {
+        assert_eq!(job["spec"]["suspend"], false);
+        let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        assert_eq!(setting(&pod["containers"][0], "GPU_COUNT"), None);
+    }
+    let selector =
+        |job: &Value| job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["nodeSelector"].to_string();
+    assert!(jobs.iter().any(|job| selector(job).contains("\"pool\":\"mig\"")), "{jobs:?}");
+    assert!(jobs.iter().all(|job| !selector(job).contains("mig.capable")), "{jobs:?}");
+}
+
+#[test]
+fn alerts_come_with_the_stack_that_knows_them() {
+    assert!(rendered("{}\n").iter().any(|manifest| manifest["kind"] == "PrometheusRule"));
+    let existing = rendered("kube-prometheus-stack: {existing: true}\n");
+    assert!(existing.iter().all(|manifest| manifest["kind"] != "PrometheusRule"));
+}
+
+#[test]
+fn a_key_that_nothing_reads_is_refused() {
+    for (values, wanted) in [
+        ("gpu-operater: {existing: true}\n", "gpu-operater"),
+        ("mig: {monitor: true}\n", "values of the chart stand below gpu-session-monitoring"),
+        ("gpu-operator: {enable: false}\n", "gpu-operator.enable is unknown"),
+    ] {
+        let checkout = Checkout::new();
+        checkout.environment("lab", values);
+        let run = checkout.run("lab", &["template"]);
+        assert!(run.code == 1 && run.stderr.contains(wanted), "{values}: {} {}", run.code, run.stderr);
+    }
+    let checkout = Checkout::new();
+    let run = checkout.run("labb", &["template"]);
+    assert!(
+        run.code == 1 && run.stderr.contains("environments/labb/values.yaml is not there"),
+        "{}",
+        run.stderr
+    );
+    let off = "kube-prometheus-stack: {enabled: false}\ngpu-operator: {enabled: false}\ngpu-session-monitoring: {enabled: false}\n";
+    checkout.environment("off", off);
+    let run = checkout.run("off", &["template"]);
+    assert!(run.code == 1 && run.stderr.contains("environment off has no release"), "{}", run.stderr);
+}
+
+#[test]
 fn a_daemonset_is_scraped_by_the_stack_that_is_installed_with_it() {
     let manifests = rendered("collection: {mode: daemonset}\n");
     assert_eq!(one(&manifests, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["honorLabels"], true);

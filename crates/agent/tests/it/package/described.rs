@@ -1,6 +1,6 @@
 //! What the package says of itself: by Debian's checker, systemd's and the reader of man pages.
 
-use super::{generated, package, succeed};
+use super::{folder, generated, package, succeed};
 use crate::node::{Run, program, workspace};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -100,4 +100,21 @@ fn rendered(page: &Path) -> String {
 fn flags(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
+}
+
+#[test]
+fn nobody_needs_to_be_root_to_make_it() {
+    let folder = folder("rootless");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-user=1000", "--map-group=1000"]).arg(workspace().join("scripts/deb.sh"));
+    command.arg(program()).arg(generated()).arg(&folder);
+    command.env("DPKG_DEB_COMPRESSOR_TYPE", "gzip").env("DPKG_DEB_COMPRESSOR_LEVEL", "1");
+    succeed(&mut command);
+    let package = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let listed = succeed(Command::new("dpkg-deb").arg("--contents").arg(package)).stdout;
+    assert!(
+        listed.lines().count() > 20 && listed.lines().all(|line| line.contains(" root/root ")),
+        "{listed}"
+    );
+    assert!(listed.contains("/THIRD-PARTY"), "{listed}");
 }

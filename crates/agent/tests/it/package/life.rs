@@ -33,12 +33,27 @@ fn it_is_installed_used_upgraded_removed_and_purged() {
     assert!(debian.run(&report).contains("alice"));
     collect(&debian, &node);
     let kept = state(&debian);
+    // As the documentation backs it up.
+    let backup = "umask 077; tar -C /var/lib -czf /tmp/backup.tar.gz gpu-session-monitor";
+    debian.run(&["sh", "-c", backup]);
 
     debian.install(&package_of("99.0-1"));
     assert_eq!(version(&debian), "99.0-1");
     assert!(debian.read(CONFIG).ends_with(EDITS));
     assert_eq!(state(&debian), kept);
     assert!(serve(&debian, &mut node) > used, "counters go on");
+    // And puts it back.
+    assert_ne!(state(&debian), kept);
+    let lines = [
+        "mv /var/lib/gpu-session-monitor /var/lib/gpu-session-monitor.old",
+        "tar -C /var/lib -xzpf /tmp/backup.tar.gz",
+    ];
+    for line in lines {
+        debian.run(&["sh", "-c", line]);
+    }
+    assert_eq!(state(&debian), kept);
+    debian.run(&["rm", "-r", "/var/lib/gpu-session-monitor.old", "/tmp/backup.tar.gz"]);
+    assert!(serve(&debian, &mut node) > used, "and it goes on from there");
     let kept = state(&debian);
 
     // As `systemctl disable` does it: an administrator's wish, that an upgrade does not undo.
