@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the program for use, without the demo, with the list of its dependencies in it (cargo auditable), and without
-# the names of folders of this machine: the same sources and compiler make the same file.
+# the names of folders of this machine. The same sources, compiler and folder make the same file; in another folder the linker orders it anew.
 # It is target/release/gpu-session-monitor.
 set -euo pipefail
 cd "$(dirname "$0")/.."
