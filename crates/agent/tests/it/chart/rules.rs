@@ -144,7 +144,7 @@ pub(super) fn blocks(page: &str, language: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_plain_file_is_what_the_command_of_the_page_writes() {
+fn golden_plain_rules_are_what_the_command_of_the_page_writes() {
     let page = std::fs::read_to_string(workspace().join("docs/kubernetes.md")).unwrap();
     let commands = blocks(&page, "sh");
     let command = commands.iter().find(|block| block.contains("rules.yaml")).expect("the command");
