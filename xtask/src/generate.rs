@@ -7,14 +7,16 @@ use gpu_session_monitor::settings::OTHER_KEYS;
 use std::fmt::Write as _;
 
 /// Paths below the root, with their text.
-pub(crate) fn all() -> anyhow::Result<Vec<(&'static str, String)>> {
-    Ok(vec![
+pub(crate) fn all() -> anyhow::Result<Vec<(String, String)>> {
+    let files = [
         ("docs/metrics.md", metrics()),
         ("docs/configuration.md", configuration()),
         ("docs/openapi.json", gpu_session_monitor::outputs::http::api::openapi().to_pretty_json()? + "\n"),
         ("packaging/debian/config.yaml", crate::config_file::text()),
         ("crates/nvml-sim/scenario.schema.json", serde_json::to_string_pretty(&nvml_sim::schema())? + "\n"),
-    ])
+    ];
+    let files = files.into_iter().map(|(path, text)| (path.to_owned(), text));
+    Ok(files.chain(crate::dashboards::all()?).collect())
 }
 
 fn metrics() -> String {

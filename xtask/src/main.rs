@@ -2,6 +2,7 @@
 //! `cargo xtask dist FOLDER` writes what a package has beside the program.
 
 mod config_file;
+mod dashboards;
 mod dist;
 mod generate;
 
@@ -31,7 +32,7 @@ fn root() -> anyhow::Result<PathBuf> {
 
 fn check(root: &Path) -> anyhow::Result<()> {
     for (path, text) in generate::all()? {
-        if std::fs::read_to_string(root.join(path)).ok() != Some(text) {
+        if std::fs::read_to_string(root.join(&path)).ok() != Some(text) {
             bail!("{path} is not what the code says: run `make generate` and review the diff");
         }
     }

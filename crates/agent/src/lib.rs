@@ -18,6 +18,7 @@ pub mod settings;
 pub mod state_file;
 mod url;
 pub mod user_rules;
+pub mod view;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,7 +1,11 @@
 //! The demo, as a newcomer runs it.
 
-use std::io::{Read as _, Write as _};
+use crate::chain::await_answer;
+use crate::node::{program, workspace};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -76,4 +80,47 @@ fn without_the_simulated_driver_it_says_where_to_get_it() {
     let output = Command::new(program).arg("demo").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cargo build -p nvml-sim"));
+}
+
+#[test]
+fn the_script_leaves_an_alert_in_prometheus_to_look_at_and_ends_at_ctrl_c() {
+    crate::node::driver();
+    let temporary = tempfile::tempdir().unwrap();
+    let mut script = Command::new("bash");
+    script.arg(workspace().join("scripts/demo.sh")).env("DEMO_PROGRAM", program());
+    script.env("TMPDIR", temporary.path()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut script = script.process_group(0).spawn().unwrap();
+    let mut lines = BufReader::new(script.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find(|line| line.contains("Prometheus: http://")).expect("where Prometheus is");
+    let port =
+        line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
+    let log = temporary.path().join("no.log");
+    let recorded = "/api/v1/query?query=node:gpu_session_count:sum";
+    await_answer(port, recorded, |text| text.contains("\"node\":\"demo-node\""), &log);
+    let alerts = await_answer(port, "/api/v1/alerts", |text| text.contains("\"firing\""), &log);
+    assert!(alerts.contains("GpuAllocationIdle"), "{alerts}");
+    // As a terminal does it: to all of them.
+    kill_process_group(Pid::from_child(&script), Signal::INT).unwrap();
+    assert!(script.wait().unwrap().success());
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "their folders are gone");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "Prometheus has ended");
+}
+
+#[test]
+fn the_script_says_so_where_no_prometheus_can_be_had() {
+    crate::node::driver();
+    let folder = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(workspace().join("scripts")).arg(folder.path()).status();
+    assert!(copied.unwrap().success());
+    let bin = folder.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    for name in ["bash", "dirname", "mkdir", "mktemp", "rm"] {
+        std::os::unix::fs::symlink(Path::new("/usr/bin").join(name), bin.join(name)).unwrap();
+    }
+    let mut script = Command::new("/usr/bin/bash");
+    script.arg(folder.path().join("scripts/demo.sh")).env("DEMO_PROGRAM", program());
+    let output = script.env("PATH", &bin).env("DEMO_SECONDS", "5").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("the demo runs without") && said.contains("Ctrl-C ends it"), "{said}");
 }

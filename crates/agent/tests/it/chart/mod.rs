@@ -2,8 +2,10 @@
 
 mod arguments;
 mod confined;
+mod dashboards;
 mod described;
 mod golden;
+mod live;
 mod manifests;
 mod nodes;
 mod refusals;

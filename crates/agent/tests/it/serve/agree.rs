@@ -1,6 +1,7 @@
 //! What a real Prometheus makes of the scrapes of `serve`, and what the ledger has: both are the truth.
 
 use super::Serve;
+use super::scrapes::Scrapes;
 use crate::node::{EPOCH, Node, Run};
 use crate::report::truth::Known;
 use serde_json::Value;
@@ -66,31 +67,6 @@ fn scenario() -> String {
     format!(
         "version: 1\ngpus: [{{ profile: L40S }}, {{ profile: L40S }}, {{ profile: L40S }}]\nprocesses:\n{processes}pods:\n{pods}"
     )
-}
-
-/// Series of all scrapes with their times, by metric, as OpenMetrics wants them.
-#[derive(Default)]
-struct Scrapes(BTreeMap<String, (String, String)>);
-
-impl Scrapes {
-    fn add(&mut self, serve: &Serve, at: u32) {
-        let answer = serve.ask("GET", "/metrics", "application/openmetrics-text;version=1.0.0").unwrap();
-        let mut family = String::new();
-        for line in answer.split_once("\r\n\r\n").unwrap().1.lines() {
-            if let Some(rest) = line.strip_prefix("# TYPE ") {
-                rest.split(' ').next().unwrap().clone_into(&mut family);
-                self.0.entry(family.clone()).or_insert_with(|| (format!("{line}\n"), String::new()));
-            } else if !line.starts_with('#') {
-                let (_, series) = self.0.get_mut(&family).unwrap();
-                let _ = writeln!(series, "{line} {}", EPOCH + i64::from(at));
-            }
-        }
-    }
-
-    fn openmetrics(self) -> String {
-        let families = self.0.into_values().map(|(head, series)| head + &series);
-        families.collect::<Vec<_>>().concat() + "# EOF\n"
-    }
 }
 
 fn lines(node: &Node, by: &str, args: &[&str]) -> BTreeMap<String, Value> {

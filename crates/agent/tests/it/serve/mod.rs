@@ -7,6 +7,7 @@ mod negotiation;
 mod otlp;
 mod outputs;
 mod reload;
+pub(crate) mod scrapes;
 
 use crate::node::{EPOCH, Metrics, Node, plain};
 use rustix::process::{Pid, Signal, kill_process};

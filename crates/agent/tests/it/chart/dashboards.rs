@@ -1,0 +1,100 @@
+//! The chart's dashboards.
+
+use super::{chart, helm, list, of_kind, template};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// The dashboards of the chart, by their file's name.
+pub(super) fn dashboards() -> Vec<(String, Value)> {
+    let folder = std::fs::read_dir(chart().join("dashboards")).unwrap();
+    let mut all: Vec<_> = folder
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            (entry.file_name().into_string().unwrap(), serde_json::from_str(&text).unwrap())
+        })
+        .collect();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    assert!(!all.is_empty());
+    all
+}
+
+/// The panels of a dashboard, without the titles of its rows.
+pub(super) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    list(dashboard, "panels").iter().filter(|panel| panel["type"] != "row")
+}
+
+#[test]
+fn the_dashboards_are_ones_that_grafana_shows() {
+    let mut uids = BTreeSet::new();
+    for (name, dashboard) in dashboards() {
+        assert!(uids.insert(dashboard["uid"].to_string()), "{name}: its uid is another's");
+        assert_eq!(name, format!("{}.json", dashboard["uid"].as_str().unwrap()));
+        let variables = list(&dashboard["templating"], "list");
+        assert_eq!(variables[0]["type"], "datasource");
+        let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+        for panel in list(&dashboard, "panels") {
+            let (title, place) = (&panel["title"], &panel["gridPos"]);
+            assert!(title.as_str().is_some_and(|title| !title.is_empty()), "{name}: {panel}");
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{name}: {title}: its id is another's");
+            let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| place[side].as_u64().unwrap());
+            assert!(w > 0 && h > 0 && x + w <= 24, "{name}: {title} is outside the grid");
+            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                assert!(cells.insert(cell), "{name}: {title} is over another");
+            }
+        }
+        for panel in panels(&dashboard) {
+            let title = &panel["title"];
+            assert!(panel["description"].as_str().is_some_and(|told| !told.is_empty()), "{name}: {title}");
+            let mut letters = BTreeSet::new();
+            for target in list(panel, "targets") {
+                assert!(letters.insert(target["refId"].to_string()), "{name}: {title}");
+                assert_eq!(target["datasource"]["uid"], "${datasource}");
+                let known = |used: &str| variables.iter().any(|variable| variable["name"] == used);
+                let expr = target["expr"].as_str().unwrap();
+                for used in expr.split("\"$").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                    assert!(known(used), "{name}: {title}: ${used}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_dashboard_is_a_config_map_that_the_sidecar_finds() {
+    let maps = of_kind(&template(&["--set", "dashboards.enabled=true"]).unwrap(), "ConfigMap");
+    for (name, dashboard) in dashboards() {
+        let map = maps.iter().find(|map| map["data"][&name].is_string()).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+        let text = map["data"][&name].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), dashboard);
+    }
+}
+
+#[test]
+fn a_dashboard_in_the_chart_s_folder_is_a_config_map_word_for_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(chart()).arg(folder.path()).status().unwrap();
+    assert!(copied.success());
+    let chart = folder.path().join("gpu-session-monitoring");
+    std::fs::create_dir_all(chart.join("dashboards")).unwrap();
+    let text = "{\n  \"legend\": \"{{ user }} {{ $labels.node }}\"\n}\n";
+    std::fs::write(chart.join("dashboards/GPU_nodes.json"), text).unwrap();
+    let made = |enabled: &str| -> Vec<Value> {
+        let set = format!("dashboards.enabled={enabled}");
+        let output = helm(&["template", "gpu-session-monitoring", chart.to_str().unwrap(), "--set", &set]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        of_kind(&String::from_utf8(output.stdout).unwrap(), "ConfigMap")
+    };
+    assert!(made("false").is_empty());
+    let all = made("true");
+    let map = all.iter().find(|map| map["data"]["GPU_nodes.json"] == text).expect("the dashboard");
+    assert_eq!(map["metadata"]["name"], "gpu-session-monitoring-gpu-nodes");
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+}
+
+#[test]
+fn no_dashboard_is_made_where_nobody_asks() {
+    assert!(of_kind(&template(&[]).unwrap(), "ConfigMap").is_empty());
+}

@@ -1,0 +1,252 @@
+//! Rules and dashboards on a real Prometheus that has hours of a simulated node; and an alert that reaches Alertmanager.
+
+use super::dashboards::{dashboards, panels};
+use super::rules::{blocks, rules, runbooks};
+use super::{of_kind, template};
+use crate::chain::{Server, await_answer, free_port, start};
+use crate::node::{EPOCH, Node, program, scenario_file};
+use crate::serve::Serve;
+use crate::serve::scrapes::Scrapes;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Seconds between two scrapes, and of all.
+const SCRAPE: u32 = 60;
+const LENGTH: u32 = 3 * 3_600;
+const BEGIN: i64 = EPOCH;
+const END: i64 = EPOCH + LENGTH as i64;
+
+/// A Prometheus with what the node said, and with what the rules record of it.
+struct Hours {
+    _dir: tempfile::TempDir,
+    _server: Server,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Hours {
+    fn of(openmetrics: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        rules(dir.path());
+        std::fs::write(dir.path().join("input.om"), openmetrics).unwrap();
+        std::fs::write(dir.path().join("prometheus.yml"), "global: {}\n").unwrap();
+        backfill(dir.path(), &["openmetrics", "input.om", "tsdb"]);
+        let (server, port, _) = prometheus(dir.path());
+        let (url, from, until) = (format!("http://127.0.0.1:{port}"), BEGIN.to_string(), END.to_string());
+        let period = ["--start", &from, "--end", &until, "--url", &url];
+        backfill(dir.path(), &[&["rules", "--output-dir", "tsdb"], &period[..], &["rules.yaml"]].concat());
+        // It looks for new blocks when it starts.
+        drop(server);
+        let (server, port, log) = prometheus(dir.path());
+        Self { _dir: dir, _server: server, port, log }
+    }
+
+    /// The result of a query, at the end or as values over time; or what Prometheus says against it.
+    fn ask(&self, query: &str, over_time: bool) -> Result<Vec<Value>, String> {
+        let mut parameters = form_urlencoded::Serializer::new(String::new());
+        parameters.append_pair("query", query);
+        let path = if over_time {
+            parameters.append_pair("start", &(BEGIN + 1_800).to_string());
+            parameters.append_pair("end", &END.to_string()).append_pair("step", "60");
+            "query_range"
+        } else {
+            parameters.append_pair("time", &END.to_string());
+            "query"
+        };
+        let path = format!("/api/v1/{path}?{}", parameters.finish());
+        let answer = await_answer(self.port, &path, |text| text.contains("\"status\""), &self.log);
+        let document: Value = serde_json::from_str(&answer).unwrap();
+        match document["data"]["result"].as_array() {
+            Some(result) => Ok(result.clone()),
+            None => Err(answer),
+        }
+    }
+}
+
+/// `promtool tsdb create-blocks-from` in the folder.
+fn backfill(folder: &Path, args: &[&str]) {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["tsdb", "create-blocks-from"]).args(args).current_dir(folder);
+    let output = promtool.output().expect("promtool; `make test` installs it (scripts/setup.sh)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// One on the folder's `prometheus.yml` and `tsdb`, when it is ready.
+fn prometheus(folder: &Path) -> (Server, u16, PathBuf) {
+    let (port, log) = (free_port(), folder.join("prometheus.log"));
+    let args = [
+        format!("--config.file={}", folder.join("prometheus.yml").display()),
+        format!("--storage.tsdb.path={}", folder.join("tsdb").display()),
+        "--storage.tsdb.retention.time=100y".to_owned(),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+    ];
+    let server = start("prometheus", &args, &log);
+    await_answer(port, "/-/ready", |text| text.contains("Ready"), &log);
+    (server, port, log)
+}
+
+/// Three hours of the demo's node, by a scrape a minute, as OpenMetrics, with what kube-state-metrics says of it.
+fn hours() -> String {
+    // The demo's GPUs measure no energy.
+    let gpu = "    gpm: true\n";
+    let scenario = scenario_file("demo.yaml")
+        .replace(gpu, &format!("{gpu}    power: {{ idle: 70W, busy: 700W, report: energy }}\n"));
+    let mut node = Node::in_cluster(&scenario);
+    let interval = format!("{SCRAPE}s");
+    let labels = ["--node", "gpu-7", "--label", "cluster=lab"];
+    let args = [&["--interval", &interval, "--scrape-interval", &interval], &labels[..]].concat();
+    let mut serve = Serve::start(&node, &args);
+    serve.sampled(&node);
+    let mut scrapes = Scrapes::default();
+    for at in (SCRAPE..=LENGTH).step_by(SCRAPE as usize) {
+        serve.samples(&mut node, [at]);
+        scrapes.add(&serve, at);
+    }
+    assert!(serve.terminate().success());
+    let (mut text, job) = (scrapes.openmetrics(), "namespace=\"gpu-operator\",job_name=\"run\"");
+    let end = text.strip_suffix("# EOF\n").unwrap().len();
+    text.truncate(end);
+    for (name, labels, value) in [
+        ("kube_node_status_allocatable", "node=\"gpu-7\",resource=\"nvidia_com_gpu\",unit=\"integer\"", 4),
+        ("kube_job_spec_completions", job, 1),
+        (
+            "kube_job_owner",
+            "namespace=\"gpu-operator\",job_name=\"run\",owner_kind=\"CronJob\",owner_name=\"gpu-session-metrics-collector\"",
+            1,
+        ),
+    ] {
+        let _ = writeln!(text, "# TYPE {name} gauge");
+        for at in (BEGIN..=END).step_by(SCRAPE as usize) {
+            let _ = writeln!(text, "{name}{{{labels}}} {value} {at}");
+        }
+    }
+    text + "# EOF\n"
+}
+
+/// A panel's expression as Grafana sends it, with this choice of all variables.
+fn chosen(expr: &str, cluster: &str) -> String {
+    let sent = expr.replace("$__rate_interval", "4m").replace("$__range", "3h").replace("$cluster", cluster);
+    ["node", "gpu", "user", "namespace"]
+        .iter()
+        .fold(sent, |sent, name| sent.replace(&format!("${name}"), ".*"))
+}
+
+fn is_number(series: &Value) -> bool {
+    let values = series["values"].as_array().into_iter().flatten().chain(series.get("value"));
+    values.into_iter().any(|value| value[1].as_str().is_some_and(|v| v.parse().is_ok_and(f64::is_finite)))
+}
+
+#[test]
+fn no_panel_is_empty_and_every_query_of_the_pages_is_answered() {
+    let prometheus = Hours::of(&hours());
+    let (mut asked, mut wrong) = (0, Vec::new());
+    for (name, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            for target in super::list(panel, "targets") {
+                let (expr, over_time) = (target["expr"].as_str().unwrap(), target["range"] == true);
+                let place = format!("{name}, {}: {expr}", panel["title"]);
+                let all =
+                    prometheus.ask(&chosen(expr, ".*"), over_time).unwrap_or_else(|e| panic!("{place}: {e}"));
+                if !all.iter().any(is_number) {
+                    wrong.push(format!("{place} is empty: {all:?}"));
+                }
+                if !prometheus.ask(&chosen(expr, "elsewhere"), over_time).unwrap().is_empty() {
+                    wrong.push(format!("{place} does not keep to the cluster that is chosen"));
+                }
+                asked += 1;
+            }
+        }
+        for variable in dashboard["templating"]["list"].as_array().unwrap() {
+            let Some(query) = variable["query"]["query"].as_str() else { continue };
+            let inner = query.strip_prefix("label_values(").and_then(|q| q.strip_suffix(')')).unwrap();
+            let (of, label) = inner.rsplit_once(", ").unwrap();
+            let values = prometheus.ask(&chosen(&format!("group by ({label}) ({of})"), ".*"), false).unwrap();
+            if !values.iter().any(|v| v["metric"][label].is_string()) {
+                wrong.push(format!("{name}: {query} has no values"));
+            }
+        }
+    }
+    for (path, page) in runbooks() {
+        for query in blocks(&page, "promql") {
+            let all = prometheus.ask(&query, false).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            if !all.iter().any(is_number) {
+                wrong.push(format!("{}: {query} is empty", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty() && asked > 50, "{asked} asked:\n{}", wrong.join("\n"));
+}
+
+/// The demo as it runs, on the real clock, and where it listens.
+fn demo(folder: &Path) -> (Server, String) {
+    crate::node::driver();
+    let mut demo = Command::new(program());
+    demo.args(["demo", "--listen", "127.0.0.1:0"]).env("DEMO_SECONDS", "600").env("TMPDIR", folder);
+    let mut server = Server(demo.stdout(Stdio::piped()).spawn().unwrap());
+    let (mut stdout, mut shown, mut buffer) = (server.0.stdout.take().unwrap(), String::new(), [0; 4_096]);
+    while !shown.contains("Ctrl-C ends it") {
+        let n = stdout.read(&mut buffer).unwrap();
+        assert!(n > 0, "it ended: {shown}");
+        shown.push_str(&String::from_utf8_lossy(&buffer[..n]));
+    }
+    let address = shown.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+    (server, address.to_owned())
+}
+
+/// Debian's, which looks for its templates in /usr/share, though it is unpacked elsewhere.
+fn alertmanager(folder: &Path, port: u16, log: &Path) -> Server {
+    let path = std::env::var_os("PATH").unwrap();
+    let mut folders = std::env::split_paths(&path);
+    let bin = folders.find(|folder| folder.join("prometheus-alertmanager").exists());
+    let bin = bin.expect("prometheus-alertmanager; `make test` installs it (scripts/setup.sh)");
+    let share = bin.with_file_name("share").display().to_string();
+    let in_its_place = "mount --rbind \"$0\" /usr/share && exec prometheus-alertmanager \"$@\"";
+    let unshare = ["--map-root-user", "--mount", "sh", "-c", in_its_place, &share].map(str::to_owned);
+    let args = [
+        format!("--config.file={}", folder.join("alertmanager.yml").display()),
+        format!("--storage.path={}", folder.join("alertmanager").display()),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        "--cluster.listen-address=".to_owned(),
+    ];
+    start("unshare", &[&unshare[..], &args].concat(), log)
+}
+
+#[test]
+fn an_alert_reaches_alertmanager() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_demo, address) = demo(folder.path());
+    let set = [
+        "prometheusRule.enabled=true,prometheusRule.quotas.default=1",
+        "prometheusRule.alerts.GpuUserOverQuota.for=0s",
+    ];
+    let [rule] = &of_kind(&template(&["--set", &set.join(",")]).unwrap(), "PrometheusRule")[..] else {
+        panic!()
+    };
+    let text = rule["spec"].to_string().replace("\"interval\":\"1m\"", "\"interval\":\"1s\"");
+    std::fs::write(folder.path().join("rules.yaml"), text).unwrap();
+    let manager = free_port();
+    let config = json!({
+        "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
+        "rule_files": ["rules.yaml"],
+        "scrape_configs": [
+            { "job_name": "gpu", "honor_labels": true, "static_configs": [{ "targets": [address] }] }
+        ],
+        "alerting": { "alertmanagers": [{ "static_configs": [{ "targets": [format!("127.0.0.1:{manager}")] }] }] },
+    });
+    std::fs::write(folder.path().join("prometheus.yml"), config.to_string()).unwrap();
+    let config = json!({ "route": { "receiver": "nobody" }, "receivers": [{ "name": "nobody" }] });
+    std::fs::write(folder.path().join("alertmanager.yml"), config.to_string()).unwrap();
+    let log = folder.path().join("alertmanager.log");
+    let _alertmanager = alertmanager(folder.path(), manager, &log);
+    let _prometheus = prometheus(folder.path());
+    let answer = await_answer(manager, "/api/v2/alerts", |text| text.contains("GpuUserOverQuota"), &log);
+    let alerts: Vec<Value> = serde_json::from_str(&answer).unwrap();
+    let alert = alerts.iter().find(|alert| alert["labels"]["alertname"] == "GpuUserOverQuota").unwrap();
+    let user = alert["labels"]["user"].as_str().unwrap();
+    let summary = alert["annotations"]["summary"].as_str().unwrap();
+    assert!(summary.starts_with(&format!("User {user} has ")), "{alert}");
+    assert!(alert["annotations"]["runbook_url"].as_str().unwrap().ends_with("/GpuUserOverQuota.md"));
+}

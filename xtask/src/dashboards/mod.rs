@@ -1,0 +1,59 @@
+//! Grafana's dashboards of the chart, and the page about them.
+
+mod model;
+mod node;
+mod overview;
+mod users;
+
+use model::{Dashboard, Variable};
+use std::fmt::Write as _;
+
+/// Paths below the root, with their text.
+pub(crate) fn all() -> anyhow::Result<Vec<(String, String)>> {
+    let dashboards = [overview::dashboard(), users::dashboard(), node::dashboard()];
+    let mut files = vec![("docs/dashboards.md".to_owned(), page(&dashboards))];
+    for dashboard in &dashboards {
+        files.push((dashboard.path(), serde_json::to_string_pretty(&dashboard.json())? + "\n"));
+    }
+    Ok(files)
+}
+
+/// Clusters, where series have that label.
+const CLUSTER: Variable =
+    Variable { label: "cluster", of: "gpu_session_collector_last_sample_timestamp_seconds" };
+const NODE: Variable = Variable {
+    label: "node",
+    of: "gpu_session_collector_last_sample_timestamp_seconds{cluster=~\"$cluster\"}",
+};
+
+const HEAD: &str = "# Dashboards
+
+<!-- Generated from xtask/src/dashboards by `make generate`. -->
+
+Three dashboards for Grafana 10 and later, in
+[charts/gpu-session-monitoring/dashboards](../charts/gpu-session-monitoring/dashboards). With `dashboards.enabled: true` the
+chart makes a ConfigMap of each, by whose label `grafana_dashboard: \"1\"` (`dashboards.labels`) Grafana's sidecar finds it;
+without the chart, import the files. They need the recording rules of the chart
+([kubernetes.md](kubernetes.md#alerts-and-dashboards)), and read any data source that speaks Prometheus' API.
+
+What is not known is a gap, never 0. GPUs are whole ones: a MIG instance counts by its share of the GPU.
+";
+
+fn page(dashboards: &[Dashboard]) -> String {
+    let mut out = HEAD.to_owned();
+    for dashboard in dashboards {
+        let variables: Vec<String> =
+            dashboard.variables.iter().map(|variable| format!("`{}`", variable.label)).collect();
+        let _ = write!(
+            out,
+            "\n## {}\n\n{} Choices: data source, {}.\n\n| panel | shows |\n|---|---|\n",
+            dashboard.title,
+            dashboard.description,
+            variables.join(", ")
+        );
+        for panel in dashboard.rows.iter().flat_map(|(_, panels)| panels) {
+            let _ = writeln!(out, "| {} | {} |", panel.title, panel.description);
+        }
+    }
+    out
+}
