@@ -1,6 +1,6 @@
 //! The program itself, in tmux.
 
-use crate::node::{Node, program, scenario_file, workspace};
+use crate::node::{Node, plain, program, scenario_file, workspace};
 use crate::serve::wait_for;
 use std::process::{Command, Stdio};
 
@@ -113,6 +113,27 @@ fn a_signal_ends_it_and_gives_the_terminal_back() {
     let top: i32 = children.split_whitespace().next().unwrap().parse().unwrap();
     let top = rustix::process::Pid::from_raw(top).unwrap();
     rustix::process::kill_process(top, rustix::process::Signal::TERM).unwrap();
+    tmux.shows("the end", |text| text.contains("ended with 0"));
+    assert!(!is_raw(&tmux));
+}
+
+#[test]
+fn a_driver_that_hangs_delays_no_key_and_what_is_old_is_called_so() {
+    let process = "  - { pid: 10, name: trainer, uid: 1000, devices: [{ gpu: 0, memory: 1GiB, sm: 50 }] }\n";
+    let hangs = "faults: [{ from: 28s, function: \"nvml*\", hang: true }]\n";
+    let mut node = Node::new(&(plain(1, process) + hangs));
+    node.at(10.0);
+    let tmux = Tmux::start(&node);
+    tmux.typed(&format!("{} top --timeout 90s --interval 500ms; echo \"ended with $?\"", program()));
+    tmux.shows("the session", |text| text.contains("trainer"));
+    node.at(30.0);
+    tmux.shows("an old screen", |text| text.contains(" ago") && !text.contains(" 0s ago"));
+    node.at(50.0);
+    let text = tmux.shows("that nothing is answered", |text| text.contains("NO ANSWER for "));
+    assert!(text.contains("trainer"), "{text}");
+    tmux.keys(&["?"]);
+    tmux.shows("the help", |text| text.contains("HELD IDLE  a container holds"));
+    tmux.keys(&["x", "C-c"]);
     tmux.shows("the end", |text| text.contains("ended with 0"));
     assert!(!is_raw(&tmux));
 }
