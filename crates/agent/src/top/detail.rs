@@ -4,7 +4,7 @@ use super::columns::state as state_of;
 use super::devices::who;
 use super::draw::{BOLD, Rows, Theme};
 use super::history::Point;
-use super::lines::{Entry, Key, node_name};
+use super::lines::{Entry, Key};
 use super::state::{Focus, State};
 use super::text::{seconds, time};
 use crate::outputs::table::{UNKNOWN, bytes, percent, shown};
@@ -54,6 +54,11 @@ fn rows_of(rows: &mut Rows<'_, '_>, lines: &[String]) {
     }
 }
 
+/// Which node something is of, where that has a name.
+fn of(node: &Option<String>) -> String {
+    node.as_deref().map(|node| format!(" of {node}")).unwrap_or_default()
+}
+
 fn of_device(device: &Device, node: &NodeView) -> Vec<String> {
     let users =
         device.users.as_ref().map(|users| if users.is_empty() { "nobody".into() } else { who(users) });
@@ -70,7 +75,7 @@ fn of_device(device: &Device, node: &NodeView) -> Vec<String> {
         count => shown(count),
     };
     vec![
-        format!("GPU {} on {}: {}", device.gpu, node_name(&node.node), shown(device.model.as_deref())),
+        format!("GPU {}{}: {}", device.gpu, of(&node.node), shown(device.model.as_deref())),
         format!(
             "uuid {}  PCI {}  MIG {}",
             device.uuid,
@@ -105,11 +110,11 @@ fn of_session(session: &Session, node: &NodeView) -> Vec<String> {
     };
     vec![
         format!(
-            "pid {} {} on GPU {} of {}  (session {})",
+            "pid {} {} on GPU {}{}  (session {})",
             session.pid,
             text(&session.command),
             session.gpu,
-            node_name(&node.node),
+            of(&node.node),
             session.session
         ),
         format!("user {} by {}  uid {}", text(&session.user), text(&session.user_rule), shown(session.uid)),
@@ -134,7 +139,7 @@ fn of_session(session: &Session, node: &NodeView) -> Vec<String> {
 
 fn of_held(held: &Allocation, node: &NodeView) -> Vec<String> {
     vec![
-        format!("GPU {} of {} is held and nothing runs on it", held.gpu, node_name(&node.node)),
+        format!("GPU {}{} is held and nothing runs on it", held.gpu, of(&node.node)),
         format!("by {}/{}  container {}", held.namespace, held.pod, held.container),
         format!("user {}", shown(held.user.as_deref())),
         format!("device {}", held.device_uuid),

@@ -23,6 +23,8 @@ pub(super) fn title(state: &State, now: f64) -> String {
     match &view.nodes[..] {
         [] if state.has_looked() => parts.push("no node".to_owned()),
         [] => parts.push("looking for the first time".to_owned()),
+        // A recording may be of any node.
+        [node] if node.node.is_none() && state.position().is_some() => {}
         [node] => parts.push(cut(node_name(&node.node), MOST_NAME)),
         nodes => parts.push(format!("{} nodes", nodes.len())),
     }

@@ -30,7 +30,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// A screen as SVG. Each run of one style has the width that it has on a terminal, whatever the font.
+/// A screen as SVG. Each word has the place and the width that it has on a terminal, whatever the font.
 fn svg(buffer: &Buffer) -> String {
     let (width, height) = (buffer.area.width, buffer.area.height);
     let (w, h) = CELL;
@@ -39,7 +39,7 @@ fn svg(buffer: &Buffer) -> String {
          <style>\n\
          rect.page {{ fill: #fff }} rect.on {{ fill: #d8dee9 }} .plain {{ fill: #222 }} .green {{ fill: #1a7f37 }}\n\
          .cyan {{ fill: #0b7285 }} .magenta {{ fill: #9c36b5 }} .red {{ fill: #c92a2a }}\n\
-         .bold {{ font-weight: bold }} .line {{ text-decoration: underline }} text {{ white-space: pre }}\n\
+         .bold {{ font-weight: bold }} .line {{ text-decoration: underline }}\n\
          @media (prefers-color-scheme: dark) {{\n\
          rect.page {{ fill: #16181d }} rect.on {{ fill: #3b4252 }} .plain {{ fill: #d8dee9 }} .green {{ fill: #8ce99a }}\n\
          .cyan {{ fill: #66d9e8 }} .magenta {{ fill: #e599f7 }} .red {{ fill: #ff8787 }} }}\n\
@@ -57,26 +57,24 @@ fn svg(buffer: &Buffer) -> String {
                 width * w
             );
         }
+        let cell = |x: u16| &buffer[(x, y)];
         let mut x = 0;
         while x < width {
-            let class = class(&buffer[(x, y)]);
-            let run: String = (x..width)
-                .map(|x| &buffer[(x, y)])
-                .take_while(|cell| self::class(cell) == class)
-                .map(Cell::symbol)
-                .collect();
+            // Word by word, for spaces are as wide as the font likes.
+            let class = class(cell(x));
+            let run =
+                (x..width).map(cell).take_while(|cell| cell.symbol() != " " && self::class(cell) == class);
+            let run: String = run.map(Cell::symbol).collect();
             let length = u16::try_from(run.chars().count()).unwrap();
-            if !run.trim().is_empty() {
+            if length > 0 {
+                let (from, base, long) = ((x + 1) * w, top + h - 4, length * w);
+                let text = escaped(&run);
                 let _ = writeln!(
                     out,
-                    "<text class=\"{class}\" x=\"{}\" y=\"{}\" textLength=\"{}\">{}</text>",
-                    (x + 1) * w,
-                    top + h - 4,
-                    length * w,
-                    escaped(&run)
+                    "<text class=\"{class}\" x=\"{from}\" y=\"{base}\" textLength=\"{long}\">{text}</text>"
                 );
             }
-            x += length;
+            x += length.max(1);
         }
     }
     out + "</svg>\n"
