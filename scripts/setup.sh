@@ -31,6 +31,7 @@ need unshare util-linux
 need shellcheck shellcheck
 need openssl openssl
 need pkill procps
+need tmux tmux
 need dh debhelper
 need lintian lintian
 need groff groff-base

@@ -47,6 +47,12 @@ pub enum Command {
   gpu-session-monitor ps
   gpu-session-monitor ps --json | jq '.sessions[] | {user, gpu, memory_used_bytes}'")]
     Ps(PsArgs),
+    /// Watch who is on which device, on a terminal; `?` shows the keys.
+    #[command(after_help = "Examples:
+  gpu-session-monitor top
+  gpu-session-monitor top --interval 5s --device 0,1
+  gpu-session-monitor top --replay capture.json")]
+    Top(TopArgs),
     /// Check everything that is needed, and say what to do about what is missing.
     #[command(after_help = "Examples:
   gpu-session-monitor doctor
@@ -258,6 +264,20 @@ pub struct PsArgs {
     /// JSON instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `top`
+#[derive(Clone, Debug, Args)]
+pub struct TopArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Time between two looks, 500ms to 5m
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "2s")]
+    pub interval: Duration,
+    /// Show a capture instead, sample by sample: Space pauses, `,` and `.` step
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
 }
 
 /// `doctor`

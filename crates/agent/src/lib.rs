@@ -16,6 +16,7 @@ pub mod say;
 pub mod serve;
 pub mod settings;
 pub mod state_file;
+pub mod top;
 mod url;
 pub mod user_rules;
 pub mod view;

@@ -10,6 +10,7 @@ mod remove;
 mod replay;
 mod report;
 mod serve;
+mod top;
 
 use crate::cli::{Cli, Command};
 use crate::exit::{Exit, Failure};
@@ -24,6 +25,7 @@ pub fn run(cli: &Cli) -> Exit {
         Command::Collect(args) => collect::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Ps(args) => ps::run(args),
+        Command::Top(args) => top::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Record(args) => record::run(args),
         Command::Replay(args) => replay::run(args),

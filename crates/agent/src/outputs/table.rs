@@ -117,7 +117,7 @@ fn session_row(view: &SessionView, now_us: i64) -> Vec<String> {
 }
 
 /// A table of GPUs has no room to say on each line who makes them.
-fn short_model(model: &str) -> &str {
+pub(crate) fn short_model(model: &str) -> &str {
     model.strip_prefix("NVIDIA ").unwrap_or(model)
 }
 
@@ -130,12 +130,12 @@ pub(crate) fn shown(value: Option<impl ToString>) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
 }
 
-fn percent(ratio: f64) -> String {
+pub(crate) fn percent(ratio: f64) -> String {
     format!("{:.0}", ratio * 100.0)
 }
 
 /// Bytes in the unit that GPUs are sold by.
-fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const GIB: f64 = (1_u64 << 30) as f64;
     const MIB: f64 = (1_u64 << 20) as f64;
     let count = count as f64;
@@ -143,7 +143,7 @@ fn bytes(count: u64) -> String {
 }
 
 /// A length of time in its largest one or two units.
-fn duration(us: i64) -> String {
+pub(crate) fn duration(us: i64) -> String {
     let seconds = us.max(0) / 1_000_000;
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -75,7 +75,7 @@ fn a_flag_beats_the_environment_and_that_the_file() {
 
 #[test]
 fn help_has_examples_and_version_the_commit() {
-    for command in ["collect", "ps", "doctor", "record", "replay", "report", "demo"] {
+    for command in ["collect", "ps", "top", "doctor", "record", "replay", "report", "demo"] {
         let run = bare(&[command, "--help"]);
         assert!(run.code == 0 && run.stdout.contains("Example"), "{command}");
     }

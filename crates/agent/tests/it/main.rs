@@ -38,6 +38,7 @@ mod seed;
 mod serve;
 mod state;
 mod textfile;
+mod top;
 mod web;
 mod who;
 mod witness;

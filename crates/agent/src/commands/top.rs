@@ -1,0 +1,54 @@
+//! `top`: who is where, on a terminal, as it changes.
+
+use crate::cli::TopArgs;
+use crate::exit::{Exit, Failure};
+use crate::settings::Settings;
+use crate::top::Theme;
+use crate::top::io::{Feed, Setup, run as show};
+use crate::view::Looks;
+use crate::view::local::Local;
+use crate::view::recording::Recording;
+use gpu_session_sources::kubernetes::Mode;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+const LEAST: Duration = Duration::from_millis(500);
+const MOST: Duration = Duration::from_secs(300);
+
+pub(super) fn run(args: &TopArgs) -> Result<Exit, Failure> {
+    if !(LEAST..=MOST).contains(&args.interval) {
+        let given = humantime::format_duration(args.interval);
+        return Err(Failure::usage(anyhow::anyhow!("--interval {given}: allowed is 500ms to 5m")));
+    }
+    // The thread that looks may hang in the driver for ever: what it needs lives as long as the process.
+    let settings: &'static Settings = Box::leak(Box::new(Settings::resolve(&args.common)?));
+    check_terminal()?;
+    let feed = match &args.replay {
+        Some(path) => Feed::Recorded(Recording::load(path, settings)?),
+        None => Feed::Live(source(args, settings)?),
+    };
+    let theme = Theme { color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
+    show(Setup { feed, interval: args.interval, clock: settings.clock.clone(), theme })?;
+    Ok(Exit::Ok)
+}
+
+/// Where what is looked at comes from.
+fn source(_args: &TopArgs, settings: &'static Settings) -> anyhow::Result<Box<dyn Looks + Send>> {
+    Ok(Box::new(Local::new(settings, Mode::Watch)?))
+}
+
+fn check_terminal() -> Result<(), Failure> {
+    const REMEDY: &str = "use `gpu-session-monitor ps`, or `ps --json` for programs";
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "top needs a terminal, for keys and for the screen: {REMEDY}"
+        )));
+    }
+    let terminal = std::env::var("TERM").unwrap_or_default();
+    if matches!(terminal.as_str(), "" | "dumb") {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "TERM={terminal}: top needs a terminal whose cursor can be moved: set TERM to what yours is, such as xterm; or {REMEDY}"
+        )));
+    }
+    Ok(())
+}

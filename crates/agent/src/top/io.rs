@@ -1,0 +1,262 @@
+//! The terminal, the keys, the signals, and the thread that looks: whatever hangs there delays no key.
+
+use super::state::{State, Wish};
+use super::{Theme, draw};
+use crate::view::recording::Recording;
+use crate::view::{Looks, View};
+use anyhow::Context as _;
+use gpu_session_sources::clock::Clock;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, KeyEvent, KeyEventKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The ages on the screen are brought up to date this often.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Where what is looked at comes from.
+pub enum Feed {
+    /// As it is now.
+    Live(Box<dyn Looks + Send>),
+    /// As it was.
+    Recorded(Recording),
+}
+
+impl Feed {
+    /// How many samples there are, of a recording.
+    fn samples(&self) -> Option<usize> {
+        match self {
+            Self::Live(_) => None,
+            Self::Recorded(recording) => Some(recording.len()),
+        }
+    }
+
+    fn look(&mut self, sample: usize) -> anyhow::Result<View> {
+        match self {
+            Self::Live(looks) => looks.look(),
+            Self::Recorded(recording) => {
+                recording.seek(sample);
+                recording.look()
+            }
+        }
+    }
+}
+
+/// What `run` needs.
+pub struct Setup {
+    /// What is looked at.
+    pub feed: Feed,
+    /// Time from one look to the next.
+    pub interval: Duration,
+    /// What the ages are told by.
+    pub clock: Clock,
+    /// How the screen is painted.
+    pub theme: Theme,
+}
+
+enum Event {
+    Key(KeyEvent),
+    /// The terminal has another size.
+    Size,
+    Looked(Result<View, String>),
+    /// The process is to end.
+    Terminate,
+    /// A thread cannot go on.
+    Broken(String),
+}
+
+/// Shows it until a key or a signal ends it. The terminal is left as it was found.
+pub fn run(setup: Setup) -> anyhow::Result<()> {
+    let (sender, events) = channel();
+    on_signals(sender.clone())?;
+    let samples = setup.feed.samples();
+    let asks = looker(setup.feed, sender.clone())?;
+    let mut screen = Screen::open()?;
+    keys(sender)?;
+    let Setup { interval, clock, theme, .. } = setup;
+    let due = Instant::now();
+    let shown = Shown {
+        state: State::default(),
+        events,
+        asks,
+        samples,
+        at: None,
+        wanted: None,
+        waiting: false,
+        due,
+        interval,
+        clock,
+        theme,
+    };
+    shown.run(&mut screen.0)
+}
+
+/// The terminal while it is ours.
+struct Screen(DefaultTerminal);
+
+impl Screen {
+    /// Takes it over; a panic gives it back before it is told.
+    fn open() -> anyhow::Result<Self> {
+        let opened = ratatui::try_init().context("the terminal cannot be used; use `gpu-session-monitor ps`");
+        if opened.is_err() {
+            ratatui::restore();
+        }
+        opened.map(Self)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+/// The state, and what moves it.
+struct Shown {
+    state: State,
+    events: Receiver<Event>,
+    asks: Sender<usize>,
+    /// How many samples there are, of a recording.
+    samples: Option<usize>,
+    /// Which was asked for last.
+    at: Option<usize>,
+    /// Which a key asks for.
+    wanted: Option<usize>,
+    /// Whether an answer is waited for.
+    waiting: bool,
+    /// When to look of itself.
+    due: Instant,
+    interval: Duration,
+    clock: Clock,
+    theme: Theme,
+}
+
+impl Shown {
+    fn run(mut self, terminal: &mut DefaultTerminal) -> anyhow::Result<()> {
+        loop {
+            self.ask()?;
+            let now = self.now();
+            terminal.draw(|frame| draw(frame, &self.state, now, self.theme))?;
+            match self.events.recv_timeout(self.patience()) {
+                Ok(Event::Key(key)) => match self.state.key(key) {
+                    Wish::Draw => {}
+                    Wish::Forward => self.wanted = self.beside(1),
+                    Wish::Back => self.wanted = self.samples.and_then(|_| self.beside(-1)),
+                    Wish::End => return Ok(()),
+                },
+                Ok(Event::Looked(result)) => self.looked(result),
+                Ok(Event::Terminate) => return Ok(()),
+                Ok(Event::Broken(problem)) => anyhow::bail!(problem),
+                Ok(Event::Size) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    anyhow::bail!("no key and no answer can come any more")
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> f64 {
+        self.clock.now_us() as f64 / 1e6
+    }
+
+    fn patience(&self) -> Duration {
+        if self.waiting || self.following().is_none() {
+            return TICK;
+        }
+        self.due.saturating_duration_since(Instant::now()).min(TICK)
+    }
+
+    /// The sample this much further; `None` where a recording has none there.
+    fn beside(&self, by: isize) -> Option<usize> {
+        let next = self.at.map_or(Some(0), |at| at.checked_add_signed(by))?;
+        self.samples.is_none_or(|of| next < of).then_some(next)
+    }
+
+    /// The sample that comes of itself.
+    fn following(&self) -> Option<usize> {
+        if self.state.is_paused() { None } else { self.beside(1) }
+    }
+
+    /// Asks for what is wanted or due, unless an answer is waited for.
+    fn ask(&mut self) -> anyhow::Result<()> {
+        if self.waiting {
+            return Ok(());
+        }
+        let due = self.due <= Instant::now();
+        let Some(sample) = self.wanted.take().or_else(|| self.following().filter(|_| due)) else {
+            return Ok(());
+        };
+        self.at = Some(sample);
+        self.waiting = true;
+        self.due = Instant::now() + self.interval;
+        self.state.asked(self.now());
+        self.asks.send(sample).context("the thread that looks has ended")
+    }
+
+    fn looked(&mut self, result: Result<View, String>) {
+        self.waiting = false;
+        self.state.looked(result);
+        if let Some((at, of)) = self.at.zip(self.samples) {
+            self.state.at_sample(at + 1, of);
+        }
+    }
+}
+
+/// Looks when it is asked to.
+fn looker(mut feed: Feed, events: Sender<Event>) -> anyhow::Result<Sender<usize>> {
+    let (asks, asked) = channel::<usize>();
+    let look = move || {
+        let looked = catch_unwind(AssertUnwindSafe(|| {
+            for sample in asked {
+                let result = feed.look(sample).map_err(|error| format!("{error:#}"));
+                if events.send(Event::Looked(result)).is_err() {
+                    return;
+                }
+            }
+        }));
+        if looked.is_err() {
+            let _ = events.send(Event::Broken("the thread that looks has failed, see above".to_owned()));
+        }
+    };
+    std::thread::Builder::new().name("look".to_owned()).spawn(look)?;
+    Ok(asks)
+}
+
+/// Reads the keys.
+fn keys(events: Sender<Event>) -> std::io::Result<()> {
+    let read = move || {
+        loop {
+            let event = match event::read() {
+                Ok(event::Event::Key(key)) if key.kind != KeyEventKind::Release => Event::Key(key),
+                Ok(event::Event::Resize(..)) => Event::Size,
+                Ok(_) => continue,
+                Err(error) => Event::Broken(format!("the terminal: {error}")),
+            };
+            let broken = matches!(event, Event::Broken(_));
+            if events.send(event).is_err() || broken {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("keys".to_owned()).spawn(read).map(drop)
+}
+
+/// SIGTERM and SIGINT end it as a key does: Ctrl-C is a key, for the terminal sends no signal of its own.
+fn on_signals(events: Sender<Event>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let guard = runtime.enter();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    drop(guard);
+    let wait = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        let _ = events.send(Event::Terminate);
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
+}

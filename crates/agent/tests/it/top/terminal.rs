@@ -1,0 +1,178 @@
+//! The program itself, in tmux.
+
+use crate::node::{Node, plain, program, scenario_file, workspace};
+use crate::serve::wait_for;
+use std::process::{Command, Stdio};
+
+/// A tmux server of its own, ended with the test.
+struct Tmux {
+    socket: std::path::PathBuf,
+}
+
+impl Tmux {
+    /// Runs a shell with the environment of the node, 100 columns wide and 30 lines high.
+    fn start(node: &Node) -> Self {
+        let tmux = Self { socket: node.path("tmux") };
+        let mut shell = node.command(&[]);
+        let environment: Vec<_> = shell
+            .get_envs()
+            .filter_map(|(name, value)| Some(format!("{}={}", name.to_str()?, value?.to_str()?)))
+            .collect();
+        shell = Command::new("env");
+        shell.arg("-i").args(environment).arg("TERM=xterm-256color").arg("tmux").arg("-S").arg(&tmux.socket);
+        shell.args(["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "PS1='$ ' exec sh"]);
+        let run = shell.output().expect("tmux runs; scripts/setup.sh installs it");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        tmux
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let output = Command::new("tmux").arg("-S").arg(&self.socket).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    fn typed(&self, line: &str) {
+        self.tmux(&["send-keys", "-l", line]);
+        self.keys(&["Enter"]);
+    }
+
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// Waits until the screen is as wanted.
+    fn shows(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        wait_for(what, || Some(self.screen()).filter(|text| wanted(text)).ok_or_else(|| self.screen()))
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux")
+            .arg("-S")
+            .arg(&self.socket)
+            .arg("kill-server")
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+fn is_raw(tmux: &Tmux) -> bool {
+    // tmux knows whether the alternate screen is shown.
+    tmux.tmux(&["display-message", "-p", "#{alternate_on}"]).trim() == "1"
+}
+
+#[test]
+fn keys_do_what_they_say_and_the_terminal_is_given_back() {
+    let mut node = Node::in_cluster(&scenario_file("demo.yaml"));
+    node.at(600.0);
+    let tmux = Tmux::start(&node);
+    tmux.typed(&format!("echo before; {} top --interval 500ms; echo \"ended with $?\"", program()));
+    let text = tmux.shows("the sessions", |text| text.contains("tritonserv") && text.contains("q quit"));
+    assert!(text.contains("HELD IDLE") && text.contains("0_10_0") && text.contains("550.54.15"), "{text}");
+    assert!(is_raw(&tmux) && !text.contains("before"));
+
+    tmux.keys(&["/"]);
+    tmux.keys(&["c", "a", "r", "o", "l"]);
+    tmux.shows("the filter", |text| text.contains("filter: carol_") && !text.contains("tritonserv"));
+    tmux.keys(&["Enter", "g"]);
+    tmux.shows("the group", |text| text.contains("carol: 2 sessions") && text.contains("grouped by user"));
+    tmux.keys(&["Enter"]);
+    tmux.shows("the detail", |text| text.contains("placed by") && text.contains("seen "));
+    tmux.keys(&["?"]);
+    tmux.shows("the help", |text| text.contains("HELD IDLE  a container holds"));
+    tmux.keys(&["x", "Space"]);
+    tmux.shows("the pause", |text| text.contains("PAUSED"));
+    tmux.tmux(&["resize-window", "-x", "50", "-y", "10"]);
+    tmux.shows("too small", |text| text.contains("The terminal is 50x10"));
+    tmux.tmux(&["resize-window", "-x", "100", "-y", "30"]);
+    tmux.keys(&["q"]);
+    let text = tmux.shows("the end", |text| text.contains("ended with 0"));
+    assert!(!is_raw(&tmux) && text.contains("before") && !text.contains("q quit"), "{text}");
+    // What is typed is shown again: the terminal is no longer raw.
+    tmux.typed("stty -a | grep -o '[-]*icanon'; stty -a | grep -o ' [-]*echo '");
+    tmux.shows("a terminal as it was", |text| {
+        text.lines().any(|line| line == "icanon") && text.lines().any(|line| line.trim() == "echo")
+    });
+}
+
+#[test]
+fn a_signal_ends_it_and_gives_the_terminal_back() {
+    let mut node = Node::new(&scenario_file("seed.yaml"));
+    node.at(60.0);
+    let tmux = Tmux::start(&node);
+    tmux.typed(&format!("{} top; echo \"ended with $?\"", program()));
+    tmux.shows("the sessions", |text| text.contains("12345") && text.contains("q quit"));
+    let pid: i32 = tmux.tmux(&["display-message", "-p", "#{pane_pid}"]).trim().parse().unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let top: i32 = children.split_whitespace().next().unwrap().parse().unwrap();
+    let top = rustix::process::Pid::from_raw(top).unwrap();
+    rustix::process::kill_process(top, rustix::process::Signal::TERM).unwrap();
+    tmux.shows("the end", |text| text.contains("ended with 0"));
+    assert!(!is_raw(&tmux));
+}
+
+#[test]
+fn a_driver_that_hangs_delays_no_key_and_what_is_old_is_called_so() {
+    let process = "  - { pid: 10, name: trainer, uid: 1000, devices: [{ gpu: 0, memory: 1GiB, sm: 50 }] }\n";
+    let hangs = "faults: [{ from: 28s, function: \"nvml*\", hang: true }]\n";
+    let mut node = Node::new(&(plain(1, process) + hangs));
+    node.at(10.0);
+    let tmux = Tmux::start(&node);
+    tmux.typed(&format!("{} top --timeout 90s --interval 500ms; echo \"ended with $?\"", program()));
+    tmux.shows("the session", |text| text.contains("trainer"));
+    node.at(30.0);
+    tmux.shows("an old screen", |text| text.contains(" ago") && !text.contains(" 0s ago"));
+    node.at(50.0);
+    let text = tmux.shows("that nothing is answered", |text| text.contains("NO ANSWER for "));
+    assert!(text.contains("trainer"), "{text}");
+    tmux.keys(&["?"]);
+    tmux.shows("the help", |text| text.contains("HELD IDLE  a container holds"));
+    tmux.keys(&["x", "C-c"]);
+    tmux.shows("the end", |text| text.contains("ended with 0"));
+    assert!(!is_raw(&tmux));
+}
+
+#[test]
+fn a_recording_plays_pauses_and_steps() {
+    let node = Node::new(&scenario_file("seed.yaml"));
+    let tmux = Tmux::start(&node);
+    let capture = workspace().join("testdata/captures/h100-550-demo/capture.json");
+    tmux.typed(&format!("{} top --interval 500ms --replay {}", program(), capture.display()));
+    tmux.shows("the end of the recording", |text| {
+        text.contains("recording 3/3") && text.contains("22:23:30Z")
+    });
+    tmux.keys(&[","]);
+    tmux.shows("the sample before", |text| {
+        text.contains("recording 2/3  PAUSED") && text.contains("22:23:25Z")
+    });
+    tmux.keys(&[",", ","]);
+    tmux.shows("the first", |text| text.contains("recording 1/3  PAUSED"));
+    tmux.keys(&["."]);
+    tmux.shows("the second", |text| text.contains("recording 2/3  PAUSED"));
+    tmux.keys(&["Space"]);
+    tmux.shows("the last", |text| text.contains("recording 3/3  2023"));
+}
+
+#[test]
+fn what_is_no_terminal_is_told_what_to_use() {
+    let node = Node::new(&scenario_file("seed.yaml"));
+    let run = node.run(&["top"]);
+    assert_eq!(run.code, 2);
+    assert!(
+        run.stderr.contains("needs a terminal") && run.stderr.contains("gpu-session-monitor ps"),
+        "{}",
+        run.stderr
+    );
+    let run = node.run(&["top", "--interval", "1h"]);
+    assert!(run.code == 2 && run.stderr.contains("500ms to 5m"), "{}", run.stderr);
+    let tmux = Tmux::start(&node);
+    tmux.typed(&format!("TERM=dumb {} top; echo \"ended with $?\"", program()));
+    let text = tmux.shows("the refusal", |text| text.contains("ended with 2"));
+    assert!(text.contains("TERM=dumb"), "{text}");
+}
