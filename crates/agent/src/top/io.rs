@@ -243,17 +243,20 @@ fn keys(events: Sender<Event>) -> std::io::Result<()> {
     std::thread::Builder::new().name("keys".to_owned()).spawn(read).map(drop)
 }
 
-/// SIGTERM and SIGINT end it as a key does: Ctrl-C is a key, for the terminal sends no signal of its own.
+/// Signals that end a program end it as a key does. Ctrl-C is a key: the terminal sends no signal while it is ours.
 fn on_signals(events: Sender<Event>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let guard = runtime.enter();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     drop(guard);
     let wait = move || {
         runtime.block_on(async {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
             }
         });
         let _ = events.send(Event::Terminate);

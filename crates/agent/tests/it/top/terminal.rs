@@ -160,6 +160,31 @@ fn a_recording_plays_pauses_and_steps() {
 }
 
 #[test]
+fn colours_are_the_terminals_own_and_none_where_they_are_not_wanted() {
+    let node = Node::new(&scenario_file("seed.yaml"));
+    let capture = workspace().join("testdata/captures/h100-550-demo/capture.json");
+    for (variable, wanted) in [("NO_COLOR=", true), ("NO_COLOR=1", false)] {
+        let tmux = Tmux::start(&node);
+        tmux.typed(&format!("{variable} {} top --replay {}", program(), capture.display()));
+        tmux.shows("the screen", |text| text.contains("HELD IDLE"));
+        let text = tmux.tmux(&["capture-pane", "-p", "-e"]);
+        let codes = text.split("\x1b[").skip(1).filter_map(|part| Some(part.split_once('m')?.0));
+        // Attributes are below 30; colours are 38;5;N, of which the first sixteen are the palette's.
+        let is_color =
+            |codes: &&str| codes.split(';').any(|code| code.parse().is_ok_and(|code: u32| code >= 30));
+        let colors: Vec<&str> = codes.filter(is_color).collect();
+        assert_eq!(colors.iter().any(|codes| codes.contains("38;5;")), wanted, "{variable}: {colors:?}");
+        for codes in colors {
+            let number = codes.strip_prefix("38;5;").and_then(|number| number.parse::<u32>().ok());
+            assert!(
+                ["39", "49"].contains(&codes) || number.is_some_and(|number| number < 16),
+                "{variable}: {codes}"
+            );
+        }
+    }
+}
+
+#[test]
 fn what_is_no_terminal_is_told_what_to_use() {
     let node = Node::new(&scenario_file("seed.yaml"));
     let run = node.run(&["top"]);
