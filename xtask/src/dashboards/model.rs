@@ -21,6 +21,8 @@ pub(crate) struct Variable {
     pub(crate) label: &'static str,
     /// The selector that has them.
     pub(crate) of: &'static str,
+    /// Whether all of them can be chosen, and are at first; else the first is.
+    pub(crate) all: bool,
 }
 
 /// How a panel shows its series.
@@ -219,23 +221,26 @@ impl Kind {
 impl Variable {
     fn json(&self) -> Value {
         let query = format!("label_values({}, {})", self.of, self.label);
-        json!({
+        let mut variable = json!({
             "name": self.label,
             "label": self.label,
             "type": "query",
             "datasource": datasource(),
             "definition": query,
             "query": { "query": query, "refId": "StandardVariableQuery" },
-            "includeAll": true,
-            // Matches series without the label, too: most Prometheus servers have no label cluster.
-            "allValue": ".*",
+            "includeAll": self.all,
             "multi": true,
-            "current": { "selected": true, "text": ["All"], "value": ["$__all"] },
             // When the time range changes.
             "refresh": 2,
             "sort": 1,
             "hide": 0,
-        })
+        });
+        if self.all {
+            // Matches series without the label, too: most Prometheus servers have no label cluster.
+            variable["allValue"] = json!(".*");
+            variable["current"] = json!({ "selected": true, "text": ["All"], "value": ["$__all"] });
+        }
+        variable
     }
 }
 

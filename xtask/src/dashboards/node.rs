@@ -9,14 +9,15 @@ const OF_SESSION: &str =
     r#"{cluster=~"$cluster", node=~"$node", gpu=~"$gpu", user=~"$user", namespace=~"$namespace"}"#;
 
 pub(super) fn dashboard() -> Dashboard {
-    let of_node = |label, of| Variable { label, of };
+    let of_node = |label, of| Variable { label, of, all: true };
     Dashboard {
         uid: "gpu-sessions-node",
         title: "GPU sessions: node and device",
         description: "The devices of nodes, who is on them, and how the collector does.",
         variables: vec![
             CLUSTER,
-            NODE,
+            // The series of all nodes of a large cluster are too many to draw.
+            Variable { all: false, ..NODE },
             of_node("gpu", "gpu_device_info{cluster=~\"$cluster\", node=~\"$node\"}"),
             of_node("user", "gpu_session_info{cluster=~\"$cluster\", node=~\"$node\"}"),
             of_node("namespace", "gpu_session_info{cluster=~\"$cluster\", node=~\"$node\"}"),

@@ -44,7 +44,7 @@ fn rules_of(spec: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Names of the alerts, or of what is recorded (`record`).
-fn names(spec: &Value, kind: &str) -> BTreeSet<String> {
+pub(super) fn names(spec: &Value, kind: &str) -> BTreeSet<String> {
     rules_of(spec).filter_map(|rule| rule[kind].as_str()).map(str::to_owned).collect()
 }
 
