@@ -172,6 +172,7 @@ impl Victoria {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "`make bench-cluster` shows it")]
 fn every_panel_is_answered_for_a_cluster_of_many_nodes() {
     let nodes: usize = std::env::var("CLUSTER_NODES").map_or(50, |n| n.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
