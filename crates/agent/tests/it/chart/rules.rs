@@ -39,7 +39,7 @@ fn document(path: &Path) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn rules_of(spec: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn rules_of(spec: &Value) -> impl Iterator<Item = &Value> {
     spec["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap())
 }
 
