@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 
 pub(crate) struct Query {
     pub(crate) expr: String,
-    /// Legend of its series, or head of its column.
+    /// Legend of its series, or head of its column; empty in a table: only its labels are shown.
     pub(crate) name: &'static str,
     /// Unit of its column, where that is not the panel's.
     unit: Option<&'static str>,
@@ -164,13 +164,19 @@ impl Panel {
         // A table of one query has no letter.
         let head =
             |n| if self.queries.len() == 1 { "Value".to_owned() } else { format!("Value #{}", reference(n)) };
-        let heads: serde_json::Map<_, _> =
-            values.map(|(n, query)| (head(n), Value::from(query.name))).collect();
+        let (mut hidden, mut heads) = (json!({ "Time": true }), json!({}));
+        for (n, query) in values {
+            if query.name.is_empty() {
+                hidden[head(n)] = json!(true);
+            } else {
+                heads[head(n)] = json!(query.name);
+            }
+        }
         vec![
             json!({ "id": "merge", "options": {} }),
             json!({
                 "id": "organize",
-                "options": { "excludeByName": { "Time": true }, "indexByName": {}, "renameByName": heads },
+                "options": { "excludeByName": hidden, "indexByName": {}, "renameByName": heads },
             }),
         ]
     }

@@ -37,7 +37,7 @@ fn devices() -> Vec<Panel> {
     vec![
         Panel::new(Kind::Table, "Devices", "none")
             .told("Each GPU and MIG instance now.")
-            .query("device", format!("max by (cluster, node, gpu, model, mig_profile, uuid) (gpu_device_info{OF_DEVICE})"))
+            .query("", format!("max by (cluster, node, gpu, model, mig_profile, uuid) (gpu_device_info{OF_DEVICE})"))
             .column("utilisation", "percentunit", by_device("gpu_device_utilization_ratio"))
             .column("memory used", "bytes", by_device("gpu_device_memory_used_bytes"))
             .column("memory", "bytes", by_device("gpu_device_memory_total_bytes"))
@@ -76,8 +76,7 @@ fn sessions() -> Vec<Panel> {
     vec![
         Panel::new(Kind::Table, "Sessions", "none")
             .told("Each session now; not used for: since it last used an engine, empty where it never did.")
-            .query(
-                "session",
+            .query("",
                 format!("max by (cluster, node, gpu, session, user, namespace, pod, container, pid, command) (gpu_session_info{OF_SESSION})"),
             )
             .column("SM", "percentunit", by_session("gpu_session_sm_utilization_ratio"))
