@@ -4,10 +4,10 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 ARCH = $(shell dpkg --print-architecture)
 PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/gpu-session-monitor
 
-.PHONY: help demo test day bench audit generate golden build image deb release gpu-check
+.PHONY: help demo test day bench bench-cluster audit generate golden build image deb release gpu-check
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 15
 
 demo: ## Run a simulated node: real output, no GPU, no root (DEMO_SECONDS=N ends it)
 	@scripts/demo.sh
@@ -21,6 +21,9 @@ day: ## Run a simulated day of 24 hours, with 20 000 sessions, through the agent
 
 bench: ## Measure collect beside the bare calls that it needs, and serve beside other exporters; prints ratios
 	@scripts/bench.sh
+
+bench-cluster: ## Time every panel's query for 1 000 nodes of 8 GPUs, on Prometheus and VictoriaMetrics (CLUSTER_NODES=N)
+	@scripts/bench-cluster.sh
 
 audit: ## Check the dependencies against the advisory database; an unfetched database is a failure
 	@scripts/audit.sh

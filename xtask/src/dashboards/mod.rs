@@ -20,10 +20,11 @@ pub(crate) fn all() -> anyhow::Result<Vec<(String, String)>> {
 
 /// Clusters, where series have that label.
 const CLUSTER: Variable =
-    Variable { label: "cluster", of: "gpu_session_collector_last_sample_timestamp_seconds" };
+    Variable { label: "cluster", of: "gpu_session_collector_last_sample_timestamp_seconds", all: true };
 const NODE: Variable = Variable {
     label: "node",
     of: "gpu_session_collector_last_sample_timestamp_seconds{cluster=~\"$cluster\"}",
+    all: true,
 };
 
 const HEAD: &str = "# Dashboards
@@ -37,6 +38,10 @@ without the chart, import the files. They need the recording rules of the chart
 ([kubernetes.md](kubernetes.md#alerts-and-dashboards)), and read any data source that speaks Prometheus' API.
 
 What is not known is a gap, never 0. GPUs are whole ones: a MIG instance counts by its share of the GPU.
+
+A node of eight GPUs with a session on each has 280 series that panels and rules read; the rules record eight for each
+node, seven for each user and six for each namespace. `make bench-cluster` times every panel for 1 000 such nodes and six
+hours, on Prometheus and VictoriaMetrics. The third dashboard shows single nodes, for it reads what is not summed.
 ";
 
 fn page(dashboards: &[Dashboard]) -> String {

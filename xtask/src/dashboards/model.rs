@@ -21,6 +21,8 @@ pub(crate) struct Variable {
     pub(crate) label: &'static str,
     /// The selector that has them.
     pub(crate) of: &'static str,
+    /// Whether all of them can be chosen, and are at first; else the first is.
+    pub(crate) all: bool,
 }
 
 /// How a panel shows its series.
@@ -38,7 +40,7 @@ pub(crate) enum Kind {
 
 pub(crate) struct Query {
     pub(crate) expr: String,
-    /// Legend of its series, or head of its column.
+    /// Legend of its series, or head of its column; empty in a table: only its labels are shown.
     pub(crate) name: &'static str,
     /// Unit of its column, where that is not the panel's.
     unit: Option<&'static str>,
@@ -162,13 +164,19 @@ impl Panel {
         // A table of one query has no letter.
         let head =
             |n| if self.queries.len() == 1 { "Value".to_owned() } else { format!("Value #{}", reference(n)) };
-        let heads: serde_json::Map<_, _> =
-            values.map(|(n, query)| (head(n), Value::from(query.name))).collect();
+        let (mut hidden, mut heads) = (json!({ "Time": true }), json!({}));
+        for (n, query) in values {
+            if query.name.is_empty() {
+                hidden[head(n)] = json!(true);
+            } else {
+                heads[head(n)] = json!(query.name);
+            }
+        }
         vec![
             json!({ "id": "merge", "options": {} }),
             json!({
                 "id": "organize",
-                "options": { "excludeByName": { "Time": true }, "indexByName": {}, "renameByName": heads },
+                "options": { "excludeByName": hidden, "indexByName": {}, "renameByName": heads },
             }),
         ]
     }
@@ -219,23 +227,26 @@ impl Kind {
 impl Variable {
     fn json(&self) -> Value {
         let query = format!("label_values({}, {})", self.of, self.label);
-        json!({
+        let mut variable = json!({
             "name": self.label,
             "label": self.label,
             "type": "query",
             "datasource": datasource(),
             "definition": query,
             "query": { "query": query, "refId": "StandardVariableQuery" },
-            "includeAll": true,
-            // Matches series without the label, too: most Prometheus servers have no label cluster.
-            "allValue": ".*",
+            "includeAll": self.all,
             "multi": true,
-            "current": { "selected": true, "text": ["All"], "value": ["$__all"] },
             // When the time range changes.
             "refresh": 2,
             "sort": 1,
             "hide": 0,
-        })
+        });
+        if self.all {
+            // Matches series without the label, too: most Prometheus servers have no label cluster.
+            variable["allValue"] = json!(".*");
+            variable["current"] = json!({ "selected": true, "text": ["All"], "value": ["$__all"] });
+        }
+        variable
     }
 }
 

@@ -9,14 +9,15 @@ const OF_SESSION: &str =
     r#"{cluster=~"$cluster", node=~"$node", gpu=~"$gpu", user=~"$user", namespace=~"$namespace"}"#;
 
 pub(super) fn dashboard() -> Dashboard {
-    let of_node = |label, of| Variable { label, of };
+    let of_node = |label, of| Variable { label, of, all: true };
     Dashboard {
         uid: "gpu-sessions-node",
         title: "GPU sessions: node and device",
         description: "The devices of nodes, who is on them, and how the collector does.",
         variables: vec![
             CLUSTER,
-            NODE,
+            // The series of all nodes of a large cluster are too many to draw.
+            Variable { all: false, ..NODE },
             of_node("gpu", "gpu_device_info{cluster=~\"$cluster\", node=~\"$node\"}"),
             of_node("user", "gpu_session_info{cluster=~\"$cluster\", node=~\"$node\"}"),
             of_node("namespace", "gpu_session_info{cluster=~\"$cluster\", node=~\"$node\"}"),
@@ -36,7 +37,7 @@ fn devices() -> Vec<Panel> {
     vec![
         Panel::new(Kind::Table, "Devices", "none")
             .told("Each GPU and MIG instance now.")
-            .query("device", format!("max by (cluster, node, gpu, model, mig_profile, uuid) (gpu_device_info{OF_DEVICE})"))
+            .query("", format!("max by (cluster, node, gpu, model, mig_profile, uuid) (gpu_device_info{OF_DEVICE})"))
             .column("utilisation", "percentunit", by_device("gpu_device_utilization_ratio"))
             .column("memory used", "bytes", by_device("gpu_device_memory_used_bytes"))
             .column("memory", "bytes", by_device("gpu_device_memory_total_bytes"))
@@ -75,8 +76,7 @@ fn sessions() -> Vec<Panel> {
     vec![
         Panel::new(Kind::Table, "Sessions", "none")
             .told("Each session now; not used for: since it last used an engine, empty where it never did.")
-            .query(
-                "session",
+            .query("",
                 format!("max by (cluster, node, gpu, session, user, namespace, pod, container, pid, command) (gpu_session_info{OF_SESSION})"),
             )
             .column("SM", "percentunit", by_session("gpu_session_sm_utilization_ratio"))

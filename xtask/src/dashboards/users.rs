@@ -4,15 +4,20 @@ use super::CLUSTER;
 use super::model::{Dashboard, Kind, Panel, Variable};
 
 pub(super) fn dashboard() -> Dashboard {
-    let user = Variable { label: "user", of: "user:gpu_user_session_seconds:rate15m{cluster=~\"$cluster\"}" };
+    let user = Variable {
+        label: "user",
+        of: "user:gpu_user_session_seconds:rate15m{cluster=~\"$cluster\"}",
+        all: true,
+    };
     let namespace = Variable {
         label: "namespace",
         of: "namespace:gpu_namespace_session_seconds:rate15m{cluster=~\"$cluster\"}",
+        all: true,
     };
     Dashboard {
         uid: "gpu-sessions-users",
         title: "GPU sessions: users and chargeback",
-        description: "What users and namespaces held and used in the chosen time. The figures are sums of a rate, which is \
+        description: "What users and namespaces held and used in the chosen time; over time the 20 highest. The figures are sums of a rate, which is \
              recorded each minute; `gpu-session-monitor report` has them to the second.",
         variables: vec![CLUSTER, user, namespace],
         rows: vec![
@@ -52,7 +57,8 @@ fn chargeback(who: &'static str) -> Panel {
 fn over_time(who: &'static str) -> Vec<Panel> {
     let legend = if who == "user" { "{{user}}" } else { "{{namespace}}" };
     let panel = |kind, title, unit, what: &str| {
-        Panel::new(kind, title, unit).query(legend, format!("sum by ({who}) ({})", recorded(who, what)))
+        Panel::new(kind, title, unit)
+            .query(legend, format!("topk(20, sum by ({who}) ({}))", recorded(who, what)))
     };
     let mut panels = vec![
         panel(Kind::Stacked, "Held GPUs", "none", "allocation_seconds").told("GPUs that containers hold."),
@@ -69,7 +75,7 @@ fn over_time(who: &'static str) -> Vec<Panel> {
                 .told("Devices that a user holds or has sessions on, which is what quotas go by.")
                 .query(
                     legend,
-                    "sum by (user) (user:gpu_device_compute_fraction:sum{cluster=~\"$cluster\", user=~\"$user\"})",
+                    "topk(20, sum by (user) (user:gpu_device_compute_fraction:sum{cluster=~\"$cluster\", user=~\"$user\"}))",
                 ),
         );
     }

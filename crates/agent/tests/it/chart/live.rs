@@ -1,7 +1,7 @@
 //! Rules and dashboards on a real Prometheus that has hours of a simulated node; and an alert that reaches Alertmanager.
 
 use super::dashboards::{dashboards, panels};
-use super::rules::{blocks, rules, runbooks};
+use super::rules::{blocks, rules, rules_of, runbooks};
 use super::{of_kind, template};
 use crate::chain::{Server, await_answer, free_port, start};
 use crate::node::{EPOCH, Node, program, scenario_file};
@@ -19,44 +19,38 @@ const LENGTH: u32 = 3 * 3_600;
 const BEGIN: i64 = EPOCH;
 const END: i64 = EPOCH + LENGTH as i64;
 
-/// A Prometheus with what the node said, and with what the rules record of it.
-struct Hours {
-    _dir: tempfile::TempDir,
+/// A Prometheus with what nodes said, and with what the rules record of it.
+pub(super) struct Hours {
+    dir: tempfile::TempDir,
     _server: Server,
     port: u16,
     log: PathBuf,
+    end: i64,
 }
 
 impl Hours {
-    fn of(openmetrics: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    /// From `input.om` in the folder, which is OpenMetrics until `end`.
+    pub(super) fn filled(dir: tempfile::TempDir, end: i64) -> Self {
         rules(dir.path());
-        std::fs::write(dir.path().join("input.om"), openmetrics).unwrap();
         std::fs::write(dir.path().join("prometheus.yml"), "global: {}\n").unwrap();
         backfill(dir.path(), &["openmetrics", "input.om", "tsdb"]);
         let (server, port, _) = prometheus(dir.path());
-        let (url, from, until) = (format!("http://127.0.0.1:{port}"), BEGIN.to_string(), END.to_string());
+        let (url, from, until) = (format!("http://127.0.0.1:{port}"), BEGIN.to_string(), end.to_string());
         let period = ["--start", &from, "--end", &until, "--url", &url];
         backfill(dir.path(), &[&["rules", "--output-dir", "tsdb"], &period[..], &["rules.yaml"]].concat());
         // It looks for new blocks when it starts.
         drop(server);
         let (server, port, log) = prometheus(dir.path());
-        Self { _dir: dir, _server: server, port, log }
+        Self { dir, _server: server, port, log, end }
     }
 
-    /// The result of a query, at the end or as values over time; or what Prometheus says against it.
-    fn ask(&self, query: &str, over_time: bool) -> Result<Vec<Value>, String> {
-        let mut parameters = form_urlencoded::Serializer::new(String::new());
-        parameters.append_pair("query", query);
-        let path = if over_time {
-            parameters.append_pair("start", &(BEGIN + 1_800).to_string());
-            parameters.append_pair("end", &END.to_string()).append_pair("step", "60");
-            "query_range"
-        } else {
-            parameters.append_pair("time", &END.to_string());
-            "query"
-        };
-        let path = format!("/api/v1/{path}?{}", parameters.finish());
+    pub(super) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The result of a query, at the end or in steps until then; or what Prometheus says against it.
+    pub(super) fn ask(&self, query: &str, step: Option<u32>) -> Result<Vec<Value>, String> {
+        let path = query_path(query, step, self.end);
         let answer = await_answer(self.port, &path, |text| text.contains("\"status\""), &self.log);
         let document: Value = serde_json::from_str(&answer).unwrap();
         match document["data"]["result"].as_array() {
@@ -64,6 +58,21 @@ impl Hours {
             None => Err(answer),
         }
     }
+}
+
+/// Where a query is asked, at the end or in steps of seconds until then.
+pub(super) fn query_path(query: &str, step: Option<u32>, end: i64) -> String {
+    let mut parameters = form_urlencoded::Serializer::new(String::new());
+    parameters.append_pair("query", query);
+    let path = if let Some(step) = step {
+        parameters.append_pair("start", &(BEGIN + 1_800).to_string());
+        parameters.append_pair("end", &end.to_string()).append_pair("step", &step.to_string());
+        "query_range"
+    } else {
+        parameters.append_pair("time", &end.to_string());
+        "query"
+    };
+    format!("/api/v1/{path}?{}", parameters.finish())
 }
 
 /// `promtool tsdb create-blocks-from` in the folder.
@@ -90,10 +99,11 @@ fn prometheus(folder: &Path) -> (Server, u16, PathBuf) {
 
 /// Three hours of the demo's node, by a scrape a minute, as OpenMetrics, with what kube-state-metrics says of it.
 fn hours() -> String {
-    // The demo's GPUs measure no energy.
+    // What the demo lacks: GPUs that measure energy, and a session that nobody can name.
     let gpu = "    gpm: true\n";
-    let scenario = scenario_file("demo.yaml")
-        .replace(gpu, &format!("{gpu}    power: {{ idle: 70W, busy: 700W, report: energy }}\n"));
+    let stray = "processes:\n  - { pid: 40999, name: stray, start: 0s, cgroup: \"0::/docker/00000000000000000000000000000000000000000000000000000000000000ab\\n\", devices: [{ gpu: 3, memory: 1GiB, sm: 1 }] }\n";
+    let measured = format!("{gpu}    power: {{ idle: 70W, busy: 700W, report: energy }}\n");
+    let scenario = scenario_file("demo.yaml").replace(gpu, &measured).replacen("processes:\n", stray, 1);
     let mut node = Node::in_cluster(&scenario);
     let interval = format!("{SCRAPE}s");
     let labels = ["--node", "gpu-7", "--label", "cluster=lab"];
@@ -126,34 +136,38 @@ fn hours() -> String {
     text + "# EOF\n"
 }
 
-/// A panel's expression as Grafana sends it, with this choice of all variables.
-fn chosen(expr: &str, cluster: &str) -> String {
-    let sent = expr.replace("$__rate_interval", "4m").replace("$__range", "3h").replace("$cluster", cluster);
+/// A panel's expression as Grafana sends it, with all of everything but this cluster and this node.
+pub(super) fn chosen(expr: &str, (cluster, node): (&str, &str), rate_interval: &str, range: &str) -> String {
+    let sent = expr.replace("$__rate_interval", rate_interval).replace("$__range", range);
+    let sent = sent.replace("$cluster", cluster).replace("$node", node);
     ["node", "gpu", "user", "namespace"]
         .iter()
         .fold(sent, |sent, name| sent.replace(&format!("${name}"), ".*"))
 }
 
-fn is_number(series: &Value) -> bool {
+pub(super) fn is_number(series: &Value) -> bool {
     let values = series["values"].as_array().into_iter().flatten().chain(series.get("value"));
     values.into_iter().any(|value| value[1].as_str().is_some_and(|v| v.parse().is_ok_and(f64::is_finite)))
 }
 
 #[test]
 fn no_panel_is_empty_and_every_query_of_the_pages_is_answered() {
-    let prometheus = Hours::of(&hours());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("input.om"), hours()).unwrap();
+    let prometheus = Hours::filled(folder, END);
     let (mut asked, mut wrong) = (0, Vec::new());
+    let sent = |expr: &str, cluster: &str| chosen(expr, (cluster, ".*"), "4m", "3h");
     for (name, dashboard) in dashboards() {
         for panel in panels(&dashboard) {
             for target in super::list(panel, "targets") {
-                let (expr, over_time) = (target["expr"].as_str().unwrap(), target["range"] == true);
+                let (expr, step) =
+                    (target["expr"].as_str().unwrap(), (target["range"] == true).then_some(SCRAPE));
                 let place = format!("{name}, {}: {expr}", panel["title"]);
-                let all =
-                    prometheus.ask(&chosen(expr, ".*"), over_time).unwrap_or_else(|e| panic!("{place}: {e}"));
+                let all = prometheus.ask(&sent(expr, ".*"), step).unwrap_or_else(|e| panic!("{place}: {e}"));
                 if !all.iter().any(is_number) {
                     wrong.push(format!("{place} is empty: {all:?}"));
                 }
-                if !prometheus.ask(&chosen(expr, "elsewhere"), over_time).unwrap().is_empty() {
+                if !prometheus.ask(&sent(expr, "elsewhere"), step).unwrap().is_empty() {
                     wrong.push(format!("{place} does not keep to the cluster that is chosen"));
                 }
                 asked += 1;
@@ -163,7 +177,7 @@ fn no_panel_is_empty_and_every_query_of_the_pages_is_answered() {
             let Some(query) = variable["query"]["query"].as_str() else { continue };
             let inner = query.strip_prefix("label_values(").and_then(|q| q.strip_suffix(')')).unwrap();
             let (of, label) = inner.rsplit_once(", ").unwrap();
-            let values = prometheus.ask(&chosen(&format!("group by ({label}) ({of})"), ".*"), false).unwrap();
+            let values = prometheus.ask(&sent(&format!("group by ({label}) ({of})"), ".*"), None).unwrap();
             if !values.iter().any(|v| v["metric"][label].is_string()) {
                 wrong.push(format!("{name}: {query} has no values"));
             }
@@ -171,12 +185,31 @@ fn no_panel_is_empty_and_every_query_of_the_pages_is_answered() {
     }
     for (path, page) in runbooks() {
         for query in blocks(&page, "promql") {
-            let all = prometheus.ask(&query, false).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let all = prometheus.ask(&query, None).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             if !all.iter().any(is_number) {
                 wrong.push(format!("{}: {query} is empty", path.display()));
             }
         }
     }
+    let spec = rules(prometheus.folder());
+    let expr = |rule: &Value| rule["expr"].as_str().unwrap().to_owned();
+    let fires = |rule: &Value| {
+        !prometheus.ask(&expr(rule), None).unwrap_or_else(|e| panic!("{rule}: {e}")).is_empty()
+    };
+    let alerts = rules_of(&spec).filter(|rule| rule["alert"].is_string());
+    let firing: Vec<&str> =
+        alerts.filter(|rule| fires(rule)).map(|rule| rule["alert"].as_str().unwrap()).collect();
+    assert_eq!(
+        firing,
+        ["GpuAllocationIdle", "GpuUserOverQuota"],
+        "of what the demo's node has after three hours"
+    );
+    // GpuSessionIdleHoldingMemory wants that nothing went unmeasured: so it is but where two share a MIG instance.
+    let unmeasured = "sum by (gpu) (increase(gpu_session_collector_unobserved_seconds_total[2h])) > 0";
+    let unmeasured = prometheus.ask(unmeasured, None).unwrap();
+    let unmeasured: Vec<_> =
+        unmeasured.iter().map(|device| device["metric"]["gpu"].as_str().unwrap()).collect();
+    assert_eq!(unmeasured, ["0_1_0"]);
     assert!(wrong.is_empty() && asked > 50, "{asked} asked:\n{}", wrong.join("\n"));
 }
 

@@ -11,6 +11,7 @@ mod nodes;
 mod refusals;
 mod removal;
 mod rules;
+mod scale;
 mod security;
 mod variants;
 

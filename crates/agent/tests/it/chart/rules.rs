@@ -39,12 +39,12 @@ fn document(path: &Path) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn rules_of(spec: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn rules_of(spec: &Value) -> impl Iterator<Item = &Value> {
     spec["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap())
 }
 
 /// Names of the alerts, or of what is recorded (`record`).
-fn names(spec: &Value, kind: &str) -> BTreeSet<String> {
+pub(super) fn names(spec: &Value, kind: &str) -> BTreeSet<String> {
     rules_of(spec).filter_map(|rule| rule[kind].as_str()).map(str::to_owned).collect()
 }
 
