@@ -6,6 +6,7 @@
 mod accounting;
 mod accuracy;
 mod api;
+mod astrago;
 mod captures;
 mod chain;
 mod chart;
