@@ -29,6 +29,7 @@ mod package;
 mod placed;
 mod pods;
 mod process_events;
+mod ps;
 mod receiver;
 mod recovery;
 mod reliability;
