@@ -2,7 +2,7 @@
 
 use crate::chain::Prometheus;
 use crate::cluster::Cluster;
-use crate::node::{Node, Run, plain, program};
+use crate::node::{Node, Run, plain, program, workspace};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -195,4 +195,25 @@ fn wrong_usage_says_what_is_allowed() {
     );
     let help = run(&["--help"]);
     assert!(help.code == 0 && help.stdout.contains("Usage: kubectl gpu-sessions"), "{}", help.stdout);
+}
+
+/// As scripts/release.sh fills it in.
+#[test]
+fn the_manifest_for_krew_names_what_a_release_has() {
+    let template = std::fs::read_to_string(workspace().join("packaging/krew/gpu-sessions.yaml")).unwrap();
+    let release = std::fs::read_to_string(workspace().join("scripts/release.sh")).unwrap();
+    let mut text = template;
+    for (name, value) in [("VERSION", "1.2.3"), ("ARCHITECTURE", "amd64"), ("SHA256", "00")] {
+        assert!(release.contains(&format!("s/@{name}@/")), "{name}");
+        text = text.replace(&format!("@{name}@"), value);
+    }
+    let manifest: Value = serde_saphyr::from_str(&text.replace("@HOST@", "h")).unwrap();
+    let platform = &manifest["spec"]["platforms"][0];
+    assert_eq!(platform["uri"], "https://h/gpu-session-monitor-1.2.3-linux-amd64.tar.gz");
+    assert_eq!(platform["files"][0]["from"], "gpu-session-monitor-1.2.3-linux-amd64/*");
+    assert!(release.contains("name=gpu-session-monitor-$version-linux-$architecture"));
+    assert_eq!(
+        (&manifest["metadata"]["name"], &platform["bin"]),
+        (&json!("gpu-sessions"), &json!("gpu-session-monitor"))
+    );
 }
