@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes everything of a release, with checksums, in dist/: the program with its man pages and completions, the container
-# image, the Debian package, the chart, and the list of dependencies (SBOM) that is in the program.
+# image, the Debian package, the chart, the manifest of the kubectl plugin, and the list of dependencies (SBOM) that is in the program.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -46,6 +46,9 @@ scripts/deb.sh "$program" "$generated" "$dist"
 helm package charts/gpu-session-monitoring --destination "$dist" >/dev/null
 size=$(stat -c %s "$dist/gpu-session-monitor-$version-$architecture.tar")
 ((size < 40 << 20)) || die "the image has $((size >> 20)) MiB; 40 are allowed: see what has come into it"
+sum=$(sha256sum "$dist/$name.tar.gz" | cut -d' ' -f1)
+sed -e "s/@VERSION@/$version/g; s/@ARCHITECTURE@/$architecture/g; s/@SHA256@/$sum/g" packaging/krew/gpu-sessions.yaml \
+    >"$dist/gpu-sessions-$architecture.yaml"
 (cd "$dist" && sha256sum -- * >SHA256SUMS)
 # The last release stays until this one is whole.
 rm -rf dist

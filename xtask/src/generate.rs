@@ -61,7 +61,8 @@ pub(crate) struct Setting {
 
 /// The options that all measuring commands share.
 fn common_options() -> Vec<Setting> {
-    options_of("ps")
+    // It has no others with a variable.
+    options_of("record")
 }
 
 /// Those that `serve` has beyond them.

@@ -100,6 +100,14 @@ impl Settings {
         Self::over(args, file)
     }
 
+    /// The clock alone, for what measures nothing.
+    pub(crate) fn clock(args: &CommonArgs) -> Result<Clock, Failure> {
+        match &args.clock {
+            Some(path) => Clock::file(path).map_err(Failure::usage),
+            None => Ok(Clock::Real),
+        }
+    }
+
     /// As [`Self::resolve`], over a file that was read already.
     pub fn over(args: &CommonArgs, file: Config) -> Result<Self, Failure> {
         let pick = |flag: &Option<PathBuf>, key: Option<PathBuf>| flag.clone().or(key);
@@ -110,10 +118,7 @@ impl Settings {
         check_range("timeout", Some(timeout), Duration::from_millis(100), Duration::from_secs(600))?;
         let kubernetes = kubernetes(args, file.kubernetes, file.node.as_ref())?;
         let labels = labels(args, file.node, file.labels)?;
-        let clock = match &args.clock {
-            Some(path) => Clock::file(path).map_err(Failure::usage)?,
-            None => Clock::Real,
-        };
+        let clock = Self::clock(args)?;
         let proc_root = pick(&args.proc_root, file.proc.root).unwrap_or_else(|| "/proc".into());
         Ok(Self {
             nvml_library: pick(&args.nvml_library, file.nvml.library)

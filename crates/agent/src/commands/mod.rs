@@ -4,6 +4,7 @@ mod collect;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
+pub mod kubectl;
 mod ps;
 mod record;
 mod remove;

@@ -5,10 +5,8 @@ use crate::exit::{Exit, Failure};
 use crate::settings::Settings;
 use crate::top::Theme;
 use crate::top::io::{Feed, Setup, run as show};
-use crate::view::Looks;
-use crate::view::local::Local;
+use crate::view;
 use crate::view::recording::Recording;
-use gpu_session_sources::kubernetes::Mode;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -20,21 +18,15 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, Failure> {
         let given = humantime::format_duration(args.interval);
         return Err(Failure::usage(anyhow::anyhow!("--interval {given}: allowed is 500ms to 5m")));
     }
-    // The thread that looks may hang in the driver for ever: what it needs lives as long as the process.
-    let settings: &'static Settings = Box::leak(Box::new(Settings::resolve(&args.common)?));
     check_terminal()?;
     let feed = match &args.replay {
-        Some(path) => Feed::Recorded(Recording::load(path, settings)?),
-        None => Feed::Live(source(args, settings)?),
+        Some(path) => Feed::Recorded(Recording::load(path, &Settings::resolve(&args.common)?)?),
+        None => Feed::Live(view::source(&args.look, &args.common)?),
     };
+    let clock = Settings::clock(&args.common)?;
     let theme = Theme { color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
-    show(Setup { feed, interval: args.interval, clock: settings.clock.clone(), theme })?;
+    show(Setup { feed, interval: args.interval, clock, theme })?;
     Ok(Exit::Ok)
-}
-
-/// Where what is looked at comes from.
-fn source(_args: &TopArgs, settings: &'static Settings) -> anyhow::Result<Box<dyn Looks + Send>> {
-    Ok(Box::new(Local::new(settings, Mode::Watch)?))
 }
 
 fn check_terminal() -> Result<(), Failure> {

@@ -4,4 +4,5 @@ pub mod http;
 pub mod otlp;
 pub mod server;
 pub mod table;
+pub mod terminal;
 pub mod textfile;

@@ -1,72 +1,233 @@
 //! Tables for people.
 
+mod grid;
+
+use super::terminal;
+use crate::view::{NodeView, View};
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
-use gpu_session_core::snapshot::{DeviceView, SessionView, Snapshot};
-use std::sync::Arc;
+use gpu_session_api::{Allocation, Device, Session};
+use gpu_session_core::snapshot::Snapshot;
+use grid::{Column, Grid};
+use std::fmt::Write as _;
 
 /// What is not known.
 pub(crate) const UNKNOWN: &str = "-";
 
-/// Devices, then sessions; fits the terminal, and is plain text elsewhere.
+/// Of many nodes that are not of now only so many are named.
+const MOST_NAMES: usize = 10;
+
+/// How a view is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// Width of the terminal; `None` where there is none, and rows are as long as they are.
+    pub width: Option<usize>,
+    /// With all columns.
+    pub wide: bool,
+    /// By which nodes' age is told, Unix seconds; `None` where they are of now, or of a time that does not matter.
+    pub now: Option<f64>,
+    /// What was left out of the view, in words; empty where that is nothing.
+    pub filter: String,
+}
+
+/// A snapshot, as wide as the terminal; plain text elsewhere.
 pub fn snapshot(snapshot: &Snapshot) -> String {
-    let total = snapshot.total_sessions.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string());
-    let idle = idle(snapshot).map_or_else(String::new, |idle| format!("{idle}\n\n"));
-    format!("{}\n\n{}\n\n{idle}sessions: {total}\n", devices(snapshot), sessions(snapshot))
+    let width = terminal::size().map(|(columns, _)| columns);
+    view(&View { nodes: vec![NodeView::of(snapshot, None)] }, &Look { width, ..Look::default() })
 }
 
-fn devices(snapshot: &Snapshot) -> Table {
-    let told = snapshot.devices.iter().any(|device| device.allocations.is_some());
-    let mut header = vec!["GPU", "MODEL", "MIG", "SESSIONS", "USERS", "BUSY %", "MEMORY", "TOTAL"];
-    header.extend(told.then_some("HELD BY"));
-    let mut devices = table(&header);
-    for device in &snapshot.devices {
-        let mut row = device_row(device);
-        row.extend(told.then(|| shown(device.allocations)));
-        devices.add_row(row);
+/// Devices, then sessions, then who holds a device and does nothing with it.
+pub fn view(view: &View, look: &Look) -> String {
+    let page =
+        Page { view, look, many: view.nodes.len() > 1, old: view.nodes.iter().any(|node| look.is_old(node)) };
+    let idle = page.idle().map_or_else(String::new, |idle| format!("{}\n\n", idle.fit(look.width)));
+    let (devices, sessions) = (page.devices().fit(look.width), page.sessions().fit(look.width));
+    format!("{devices}\n\n{sessions}\n\n{idle}{}\n", page.summary())
+}
+
+impl Look {
+    fn is_old(&self, node: &NodeView) -> bool {
+        self.now.is_some_and(|now| node.old(now).is_some())
     }
-    align_right(&mut devices, &[3, 4, 5, 6, 7, 8]);
-    devices
 }
 
-fn sessions(snapshot: &Snapshot) -> Table {
-    let live = || snapshot.sessions.iter().filter(|view| view.live);
-    let placed = live().any(|view| !place(view).is_empty());
-    let mut header = vec!["GPU", "USER"];
-    header.extend(placed.then_some("WHERE"));
-    header.extend(["PID", "COMMAND", "SM %", "MEMORY", "MEM %", "FOR", "ACTIVE"]);
-    let mut sessions = table(&header);
-    for view in live() {
-        let mut row = session_row(view, snapshot.time_us);
-        if placed {
-            row.insert(
-                2,
-                Some(place(view)).filter(|place| !place.is_empty()).unwrap_or_else(|| UNKNOWN.into()),
-            );
+/// What is shown, and what of it is worth a column.
+struct Page<'a> {
+    view: &'a View,
+    look: &'a Look,
+    many: bool,
+    old: bool,
+}
+
+/// A column where it is worth one, and its cell.
+type Cells<'a, T> = Vec<(Column, Text<'a, T>)>;
+type Text<'a, T> = Box<dyn Fn(&NodeView, &T) -> String + 'a>;
+
+macro_rules! cells {
+    ($of:ty: $($worth:expr, $column:expr, $cell:expr;)*) => {{
+        let mut cells: Cells<'_, $of> = Vec::new();
+        $(if $worth {
+            let cell: Text<'_, $of> = Box::new($cell);
+            cells.push(($column, cell));
+        })*
+        cells
+    }};
+}
+
+impl Page<'_> {
+    fn devices(&self) -> Grid {
+        let all =
+            || self.view.nodes.iter().flat_map(|node| node.devices.iter().map(move |device| (node, device)));
+        let told = all().any(|(_, device)| device.allocations.is_some());
+        let mig = self.look.width.is_none() || all().any(|(_, device)| device.mig_profile.is_some());
+        let wide = self.look.wide;
+        let cells = cells! { Device:
+            self.many, Column::name("NODE", 98, 8), |node, _| shown(node.node.as_ref());
+            true, Column::word("GPU", 99), |_, device| device.gpu.clone();
+            true, Column::name("MODEL", 70, 9), |_, device| device.model.as_deref().map_or(UNKNOWN, short_model).to_owned();
+            mig, Column::word("MIG", 75), |_, device| shown(device.mig_profile.as_ref());
+            true, Column::figure("SESSIONS", 95), |_, device| shown(device.sessions);
+            true, Column::figure("USERS", 85), |_, device| shown(device.users.as_ref().map(Vec::len));
+            true, Column::figure("BUSY %", 90), |_, device| shown(device.utilization_ratio.map(percent));
+            true, Column::figure("MEMORY", 80), |_, device| shown(device.memory_used_bytes.map(bytes));
+            true, Column::figure("TOTAL", 60), |_, device| shown(device.memory_total_bytes.map(bytes));
+            told, Column::figure("HELD BY", 65), |_, device| shown(device.allocations);
+            wide, Column::word("PCI BUS", 0), |_, device| shown(device.pci_bus_id.as_ref());
+            wide, Column::word("UUID", 0), |_, device| device.uuid.clone();
+            self.old, Column::word("AS OF", 97), |node, _| self.age(node);
+        };
+        fill(&cells, all())
+    }
+
+    fn sessions(&self) -> Grid {
+        let all = || {
+            self.view.nodes.iter().flat_map(|node| node.sessions.iter().map(move |session| (node, session)))
+        };
+        let placed = all().any(|(_, session)| !place(session).is_empty());
+        let wide = self.look.wide;
+        let since = |node: &NodeView, at: f64| node.timestamp.map(|now| duration(now - at));
+        let cells = cells! { Session:
+            self.many, Column::name("NODE", 97, 8), |node, _| shown(node.node.as_ref());
+            true, Column::word("GPU", 99), |_, session| session.gpu.clone();
+            true, Column::name("USER", 98, 8), |_, session| shown(session.user.as_ref());
+            placed, Column::name("WHERE", 85, 14), |_, session| {
+                shown(Some(place(session)).filter(|place| !place.is_empty()))
+            };
+            wide, Column::word("CONTAINER", 0), |_, session| shown(session.container.as_ref());
+            true, Column::figure("PID", 75), |_, session| session.pid.to_string();
+            true, Column::name("COMMAND", 80, 8), |_, session| shown(session.command.as_ref());
+            true, Column::figure("SM %", 95), |_, session| shown(session.sm_utilization_ratio.map(percent));
+            wide, Column::figure("MEM BUSY %", 0), |_, session| shown(session.memory_busy_ratio.map(percent));
+            wide, Column::figure("ENC %", 0), |_, session| shown(session.encoder_utilization_ratio.map(percent));
+            wide, Column::figure("DEC %", 0), |_, session| shown(session.decoder_utilization_ratio.map(percent));
+            true, Column::figure("MEMORY", 90), |_, session| shown(session.memory_used_bytes.map(bytes));
+            true, Column::figure("MEM %", 60), |node, session| shown(memory_ratio(node, session).map(percent));
+            true, Column::figure("FOR", 70), |node, session| shown(since(node, session.start_time));
+            true, Column::figure("ACTIVE", 65), |node, session| {
+                shown(session.last_active_time.and_then(|at| since(node, at)).map(|ago| format!("{ago} ago")))
+            };
+            wide, Column::word("PLACED BY", 0), |_, session| shown(session.attributed_by.as_ref());
+            wide, Column::word("USER BY", 0), |_, session| shown(session.user_rule.as_ref());
+            wide, Column::word("SESSION", 0), |_, session| session.session.clone();
+            self.old, Column::word("AS OF", 96), |node, _| self.age(node);
+        };
+        fill(&cells, all())
+    }
+
+    /// Containers that hold a device on which they have no session.
+    fn idle(&self) -> Option<Grid> {
+        let all = self.view.nodes.iter().flat_map(|node| {
+            let idle = node.allocations.iter().filter(|held| held.sessions == Some(0));
+            idle.map(move |held| (node, held))
+        });
+        let cells = cells! { Allocation:
+            self.many, Column::name("NODE", 96, 8), |node, _| shown(node.node.as_ref());
+            true, Column::word("HELD BUT IDLE", 99), |_, held| held.gpu.clone();
+            true, Column::name("USER", 98, 8), |_, held| shown(held.user.as_ref());
+            true, Column::name("BY", 90, 14), |_, held| format!("{}/{} {}", held.namespace, held.pod, held.container);
+            true, Column::figure("FOR", 95), |_, held| shown(held.idle_seconds.map(duration));
+            self.old, Column::word("AS OF", 97), |node, _| self.age(node);
+        };
+        Some(fill(&cells, all)).filter(|grid| !grid.is_empty())
+    }
+
+    fn age(&self, node: &NodeView) -> String {
+        let (Some(now), Some(_)) = (self.look.now, node.timestamp) else { return UNKNOWN.to_owned() };
+        node.old(now).map_or_else(|| "now".to_owned(), |age| format!("{} ago", duration(age)))
+    }
+
+    fn summary(&self) -> String {
+        let nodes = &self.view.nodes;
+        let mut text = if self.look.filter.is_empty() {
+            format!("sessions: {}", self.count())
+        } else {
+            let listed: usize = nodes.iter().map(|node| node.sessions.len()).sum();
+            format!("sessions: {listed} (of {})", self.look.filter)
+        };
+        if self.many {
+            let _ = write!(text, " on {} nodes", nodes.len());
         }
-        sessions.add_row(row);
+        let unlisted = self.unlisted();
+        if unlisted > 0 && self.look.filter.is_empty() {
+            let _ = write!(text, "; {unlisted} of them are not listed (sessions.limit)");
+        }
+        let old: Vec<&NodeView> = nodes.iter().filter(|node| self.look.is_old(node)).collect();
+        if !old.is_empty() {
+            let names = old
+                .iter()
+                .take(MOST_NAMES)
+                .map(|node| format!("{} {}", shown(node.node.as_ref()), self.age(node)));
+            let more = old.len().saturating_sub(MOST_NAMES);
+            let more = (more > 0).then(|| format!("and {more} more"));
+            let _ = write!(text, "; not of now: {}", names.chain(more).collect::<Vec<_>>().join(", "));
+        }
+        gpu_session_core::text::clean_value(&text)
     }
-    let pid = 2 + usize::from(placed);
-    align_right(&mut sessions, &[pid, pid + 2, pid + 3, pid + 4, pid + 5, pid + 6]);
-    sessions
+
+    /// On all devices; a lower bound where some cannot be read.
+    fn count(&self) -> String {
+        let devices = || self.view.nodes.iter().flat_map(|node| &node.devices);
+        let known: u64 = devices().filter_map(|device| device.sessions).sum();
+        let unread = devices().any(|device| device.sessions.is_none());
+        let down = |node: &NodeView| node.sources.iter().any(|source| source.source == "nvml" && !source.up);
+        let unsure = unread || self.view.nodes.iter().any(|node| down(node) || self.look.is_old(node));
+        match (unsure, known) {
+            (false, _) => known.to_string(),
+            (true, 0) => UNKNOWN.to_owned(),
+            (true, _) => format!("at least {known}"),
+        }
+    }
+
+    /// Sessions that are counted with their devices and have no row.
+    fn unlisted(&self) -> u64 {
+        let beyond = |node: &NodeView| {
+            let counted: u64 = node.devices.iter().filter_map(|device| device.sessions).sum();
+            counted.saturating_sub(node.sessions.len() as u64)
+        };
+        self.view.nodes.iter().map(beyond).sum()
+    }
 }
 
-/// Containers that hold a device on which they have no session.
-fn idle(snapshot: &Snapshot) -> Option<Table> {
-    let mut table = table(&["HELD BUT IDLE", "USER", "BY", "FOR"]);
-    for held in snapshot.allocations.iter().filter(|held| held.sessions == Some(0)) {
-        let by = format!("{}/{} {}", held.namespace, held.pod, held.container);
-        table.add_row([held.gpu.to_string(), text(&held.user), by, shown(held.idle_us.map(duration))]);
+fn fill<'a, T: 'a>(cells: &Cells<'_, T>, rows: impl Iterator<Item = (&'a NodeView, &'a T)>) -> Grid {
+    let mut grid = Grid::new(cells.iter().map(|(column, _)| *column).collect());
+    for (node, row) in rows {
+        let cells: Vec<String> = cells.iter().map(|(_, cell)| cell(node, row)).collect();
+        grid.row(&cells);
     }
-    align_right(&mut table, &[3]);
-    (!table.is_empty()).then_some(table)
+    grid
+}
+
+/// Share of the device's memory that it holds, 0 to 1.
+fn memory_ratio(node: &NodeView, session: &Session) -> Option<f64> {
+    let device = node.devices.iter().find(|device| device.uuid == session.device_uuid)?;
+    let total = device.memory_total_bytes.filter(|total| *total > 0)?;
+    Some((session.memory_used_bytes? as f64 / total as f64).min(1.0))
 }
 
 /// The pod, or where else it runs.
-fn place(view: &SessionView) -> String {
-    let session = &view.session;
-    match (&session.attribution.namespace, &session.attribution.pod) {
+fn place(session: &Session) -> String {
+    match (&session.namespace, &session.pod) {
         (Some(namespace), Some(pod)) => format!("{namespace}/{pod}"),
-        _ => session.place.as_ref().map(ToString::to_string).unwrap_or_default(),
+        _ => session.place.clone().unwrap_or_default(),
     }
 }
 
@@ -87,42 +248,9 @@ pub(crate) fn align_right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-fn device_row(device: &DeviceView) -> Vec<String> {
-    let occupancy = device.occupancy.as_ref();
-    vec![
-        device.facts.label.to_string(),
-        device.facts.model.as_deref().map_or(UNKNOWN, short_model).to_owned(),
-        text(&device.facts.mig_profile),
-        shown(occupancy.map(|o| o.sessions)),
-        shown(occupancy.map(|o| o.users.len())),
-        shown(device.utilization_ratio.map(percent)),
-        shown(device.memory_used_bytes.map(bytes)),
-        shown(device.facts.memory_total_bytes.map(bytes)),
-    ]
-}
-
-fn session_row(view: &SessionView, now_us: i64) -> Vec<String> {
-    let session = &view.session;
-    vec![
-        view.gpu.to_string(),
-        text(&session.attribution.user),
-        view.pid.to_string(),
-        text(&session.command),
-        shown(session.sm_share().map(percent)),
-        shown(session.memory_bytes.map(bytes)),
-        shown(view.memory_ratio().map(percent)),
-        duration(now_us - session.first_seen_us),
-        shown(session.last_active_us.map(|at| format!("{} ago", duration(now_us - at)))),
-    ]
-}
-
 /// A table of GPUs has no room to say on each line who makes them.
 pub(crate) fn short_model(model: &str) -> &str {
     model.strip_prefix("NVIDIA ").unwrap_or(model)
-}
-
-fn text(slot: &Option<Arc<str>>) -> String {
-    slot.as_deref().unwrap_or(UNKNOWN).to_owned()
 }
 
 /// The value, or that it is not known.
@@ -143,8 +271,9 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 /// A length of time in its largest one or two units.
-pub(crate) fn duration(us: i64) -> String {
-    let seconds = us.max(0) / 1_000_000;
+pub(crate) fn duration(seconds: f64) -> String {
+    // To the microsecond, as it was measured: half of one less is not a second less.
+    let seconds = (seconds.max(0.0) * 1e6).round() as u64 / 1_000_000;
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
@@ -163,9 +292,9 @@ mod tests {
             (bytes(0), bytes(18 << 30), bytes(600 << 20)),
             ("0 MiB".into(), "18.0 GiB".into(), "600 MiB".into())
         );
-        let of = |s: i64| duration(s * 1_000_000);
+        let of = |s: f64| duration(s);
         assert_eq!(
-            (of(-5), of(59), of(61), of(3700), of(90_000)),
+            (of(-5.0), of(59.0), of(60.999_999_9), of(3700.0), of(90_000.0)),
             ("0s".into(), "59s".into(), "1m01s".into(), "1h01m".into(), "1d01h".into())
         );
     }

@@ -73,7 +73,7 @@ pub(super) fn time(seconds: f64) -> Option<String> {
 
 /// Seconds in the largest one or two units.
 pub(super) fn seconds(seconds: f64) -> String {
-    crate::outputs::table::duration((seconds * 1e6) as i64)
+    crate::outputs::table::duration(seconds)
 }
 
 #[cfg(test)]

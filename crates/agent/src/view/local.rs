@@ -8,17 +8,18 @@ use gpu_session_core::sample::Sample;
 use gpu_session_sources::kubernetes::Mode;
 
 /// The pipeline, and the last sample that it took.
-pub struct Local<'a> {
-    settings: &'a Settings,
+pub struct Local {
+    settings: Settings,
     pipeline: Pipeline,
     last: Option<Sample>,
 }
 
-impl<'a> Local<'a> {
+impl Local {
     /// Looks once (`Mode::Once`) or again and again (`Mode::Watch`).
-    pub fn new(settings: &'a Settings, mode: Mode) -> anyhow::Result<Self> {
+    pub fn new(settings: &Settings, mode: Mode) -> anyhow::Result<Self> {
         let state = state_file::peek(&settings.state_dir).unwrap_or_default();
-        Ok(Self { settings, pipeline: Pipeline::live(settings, state, mode)?, last: None })
+        let pipeline = Pipeline::live(settings, state, mode)?;
+        Ok(Self { settings: settings.clone(), pipeline, last: None })
     }
 
     /// What was read last.
@@ -27,7 +28,7 @@ impl<'a> Local<'a> {
     }
 }
 
-impl Looks for Local<'_> {
+impl Looks for Local {
     fn look(&mut self) -> anyhow::Result<View> {
         // The first look has no reading before it to compare with.
         let sample = self.pipeline.sample_over(self.settings.window, self.last.is_none());

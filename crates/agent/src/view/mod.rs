@@ -1,21 +1,36 @@
 //! How things stand, for people to look at: the documents of the API, of one node or of many, wherever they come from.
 
+pub mod agent;
+pub mod filter;
 pub mod local;
+pub mod prometheus;
+mod proxied;
 pub mod recording;
 
+use crate::cli::{CommonArgs, LookArgs};
+use crate::exit::Failure;
+use crate::report::prometheus::Options;
+use crate::settings::Settings;
+use agent::Agent;
 use gpu_session_api::{Allocation, Device, Session, Source};
 use gpu_session_core::json;
 use gpu_session_core::snapshot::Snapshot;
+use gpu_session_sources::clock::Clock;
+use gpu_session_sources::kubernetes::Mode;
+use gpu_session_sources::kubernetes::proxy::ServiceProxy;
+use local::Local;
+use prometheus::Prometheus;
+use serde::Serialize;
 
 /// All nodes that are looked at, by name.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct View {
     /// The nodes.
     pub nodes: Vec<NodeView>,
 }
 
 /// One node as it was when its last sample was taken.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NodeView {
     /// Its name; `None` where it is this one and nobody named it.
     pub node: Option<String>,
@@ -49,8 +64,55 @@ impl NodeView {
     }
 }
 
+/// A node whose last sample is older is not shown as if it were of now, seconds.
+pub const OLD_SECONDS: f64 = 300.0;
+
+impl NodeView {
+    /// How old the last sample is where it is too old to stand for now, seconds; `now` is Unix seconds.
+    pub fn old(&self, now: f64) -> Option<f64> {
+        self.timestamp.map(|at| now - at).filter(|age| *age > OLD_SECONDS)
+    }
+
+    /// Whether all that is to be known of it is: every source answered, and lately.
+    pub fn is_whole(&self, now: f64) -> bool {
+        self.timestamp.is_some() && self.old(now).is_none() && self.sources.iter().all(|source| source.up)
+    }
+}
+
 /// Where views come from. Looking may take as long as the source's limits allow.
 pub trait Looks {
     /// How things stand now, or why that cannot be told: what, where and the remedy.
     fn look(&mut self) -> anyhow::Result<View>;
+
+    /// What the source of the last view said to it: why something may be missing.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What is looked at by these arguments: a running agent, the cluster, or else this node again and again. What is wrong
+/// with them is wrong usage.
+pub fn source(look: &LookArgs, common: &CommonArgs) -> Result<Box<dyn Looks + Send>, Failure> {
+    if let Some(url) = &look.connect {
+        let agent = Agent::new(url, look.connect_token_file.as_deref()).map_err(Failure::usage)?;
+        return Ok(Box::new(agent));
+    }
+    if let Some(url) = &look.prometheus {
+        let options = Options {
+            url,
+            token_file: look.prometheus_token_file.as_deref(),
+            matcher: look.prometheus_matcher.as_deref(),
+            timeout: look.prometheus_timeout,
+        };
+        // Nothing is measured: what is wrong with how this node is measured does not matter.
+        let clock = Settings::clock(common)?;
+        return Ok(Box::new(Prometheus::of(&options, clock).map_err(Failure::usage)?));
+    }
+    let settings = Settings::resolve(common)?;
+    Ok(Box::new(Local::new(&settings, Mode::Watch)?))
+}
+
+/// The cluster of a Prometheus that is reached through the API server.
+pub fn through(proxy: ServiceProxy, matcher: Option<&str>) -> Box<dyn Looks + Send> {
+    Box::new(Prometheus::new(Box::new(proxy), matcher, Clock::Real))
 }

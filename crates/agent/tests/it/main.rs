@@ -6,6 +6,7 @@
 mod accounting;
 mod accuracy;
 mod api;
+mod astrago;
 mod captures;
 mod chain;
 mod chart;
@@ -28,6 +29,7 @@ mod package;
 mod placed;
 mod pods;
 mod process_events;
+mod ps;
 mod receiver;
 mod recovery;
 mod reliability;

@@ -41,9 +41,6 @@ pub(super) async fn connect_as(
     kubeconfig: Option<&Path>,
     opened: Opened,
 ) -> Result<(Client, String), Problem> {
-    static PROVIDER: Once = Once::new();
-    // That another one is there already is as good.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     let mut config = match kubeconfig {
         Some(path) => {
             let failed = |e| Problem::kubeconfig(path, &e);
@@ -52,6 +49,19 @@ pub(super) async fn connect_as(
         }
         None => Config::incluster_env().map_err(|e| Problem::in_cluster(&e))?,
     };
+    // The node's own API server is not asked through a proxy, whatever the environment says.
+    config.proxy_url = None;
+    let (config, url) = prepared(config)?;
+    let guard = Guard { opened, pace: Arc::default() };
+    let builder = ClientBuilder::try_from(config).map_err(|e| Problem::set_up(&url, kubeconfig, &e))?;
+    Ok((builder.with_layer(&guard).build(), url))
+}
+
+/// The configuration with what is ours, and the address, for messages.
+pub(super) fn prepared(mut config: Config) -> Result<(Config, String), Problem> {
+    static PROVIDER: Once = Once::new();
+    // That another one is there already is as good.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     if let Some(path) = config.auth_info.token_file.as_deref()
         && let Some(token) = trimmed_token(Path::new(path))?
     {
@@ -62,14 +72,10 @@ pub(super) async fn connect_as(
     config.connect_timeout = Some(CONNECT_LIMIT);
     // The watch has its own, longer pauses between tries.
     config.default_retry = false;
-    // The node's own API server is not asked through a proxy, whatever the environment says.
-    config.proxy_url = None;
     let agent = concat!("gpu-session-monitor/", env!("CARGO_PKG_VERSION"));
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));
     let url = shown(&config.cluster_url);
-    let guard = Guard { opened, pace: Arc::default() };
-    let builder = ClientBuilder::try_from(config).map_err(|e| Problem::set_up(&url, kubeconfig, &e))?;
-    Ok((builder.with_layer(&guard).build(), url))
+    Ok((config, url))
 }
 
 /// The token without what is around it, where there is something: files often end in a line end, with which the client

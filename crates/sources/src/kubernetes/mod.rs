@@ -8,6 +8,7 @@ mod body;
 mod connect;
 mod once;
 mod problem;
+pub mod proxy;
 mod slim;
 mod store;
 pub mod survey;

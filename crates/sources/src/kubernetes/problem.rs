@@ -47,6 +47,11 @@ impl Problem {
         Self { kind, what: what.into(), remedy: remedy.into() }
     }
 
+    /// The same with another remedy.
+    pub(super) fn with_remedy(self, remedy: &str) -> Self {
+        Self { remedy: remedy.to_owned(), ..self }
+    }
+
     /// As an error of the source; `state` says what that means for what is shown.
     pub(super) fn error(&self, state: &str) -> SourceError {
         let parts = [&*self.what, state, &*self.remedy];

@@ -50,7 +50,7 @@ struct WrittenSeries {
 }
 
 /// Reads an answer; fails with what is wrong with it.
-pub(super) fn read(body: &[u8]) -> Result<Vector, String> {
+pub(crate) fn read(body: &[u8]) -> Result<Vector, String> {
     let written: Written = serde_json::from_slice(body)
         .map_err(|e| format!("the answer is not that of the Prometheus API ({e})"))?;
     let data = match written.data {
@@ -74,7 +74,7 @@ pub(super) fn read(body: &[u8]) -> Result<Vector, String> {
 }
 
 /// What a refusal says, if its body says it in the API's way.
-pub(super) fn refusal(body: &[u8]) -> Option<String> {
+pub(crate) fn refusal(body: &[u8]) -> Option<String> {
     let written: Written = serde_json::from_slice(body).ok()?;
     Some(said(written.error_type, written.error))
 }

@@ -29,7 +29,7 @@ const ALLOWED: &str = "allowed is http(s)://[<user>:<password>@]<host>[:<port>][
                        user and password percent-encoded";
 const IS_IT: &str = "see that --prometheus names the base of its API, as in http://prometheus:9090 or \
                      http://host/prometheus";
-const SMALLER: &str = "ask for less (--since, --until, --by) or for fewer series (--prometheus-matcher)";
+const SMALLER: &str = "ask for fewer series (--prometheus-matcher), and where this is a report for less (--since, --until, --by)";
 
 pub(crate) struct Client {
     /// Base of the API, without user, password and the last slash.
@@ -54,7 +54,10 @@ impl Client {
                 bail!("--prometheus-token-file: the URL has a user or password too; give one of them")
             }
             (Some(userinfo), None) => Some(basic(&userinfo)?),
-            (None, Some(path)) => Some(bearer(path).context("--prometheus-token-file")?),
+            (None, Some(path)) => {
+                let token = token(path).context("--prometheus-token-file")?;
+                Some(secret(&format!("Bearer {token}"))?)
+            }
             (None, None) => None,
         };
         if options.timeout < Duration::from_millis(100) {
@@ -165,7 +168,8 @@ fn basic(userinfo: &str) -> anyhow::Result<HeaderValue> {
     secret(&format!("Basic {}", BASE64_STANDARD.encode(pair)))
 }
 
-fn bearer(path: &Path) -> anyhow::Result<HeaderValue> {
+/// The bearer token in a file.
+pub(crate) fn token(path: &Path) -> anyhow::Result<String> {
     let name = path.display();
     let mut text = String::new();
     let file = std::fs::File::open(path).with_context(|| format!("{name}"))?;
@@ -174,7 +178,7 @@ fn bearer(path: &Path) -> anyhow::Result<HeaderValue> {
     if read as u64 > MAX_TOKEN || token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
         bail!("{name}: it holds no token: one line of printable ASCII without blanks");
     }
-    secret(&format!("Bearer {token}"))
+    Ok(token.to_owned())
 }
 
 fn secret(text: &str) -> anyhow::Result<HeaderValue> {

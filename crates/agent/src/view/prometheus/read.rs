@@ -1,0 +1,93 @@
+//! A series as it comes back: whose it is, and its labels as we wrote them.
+
+use crate::report::prometheus::answer;
+use gpu_session_core::text::clean;
+use std::collections::BTreeMap;
+
+/// Labels as they were told, cleaned.
+pub(super) type Labels = BTreeMap<String, String>;
+
+/// A series at one time.
+pub(super) struct Series {
+    labels: Labels,
+    /// `None` where it is no number.
+    pub(super) value: Option<f64>,
+}
+
+/// Where series come from: one scraped address in one job, of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Origin {
+    /// Name of the node: by its label `node`, else `instance`.
+    pub(super) node: String,
+    instance: String,
+    job: String,
+}
+
+/// Labels that tell where a series comes from.
+pub(super) fn origin_labels() -> impl Iterator<Item = String> {
+    ["node", "exported_node", "instance", "job"].into_iter().map(str::to_owned)
+}
+
+/// How Prometheus may call a label of ours: where its target has it too, and Prometheus was not told to honor ours, it is
+/// renamed.
+pub(super) fn spellings(label: &str) -> [String; 2] {
+    [label.to_owned(), exported(label)]
+}
+
+fn exported(label: &str) -> String {
+    format!("exported_{label}")
+}
+
+impl Series {
+    pub(super) fn of(series: answer::Series) -> Self {
+        let labels = series.labels.into_iter().map(|(name, value)| (name, clean(&value)));
+        Self { labels: labels.filter(|(_, value)| !value.is_empty()).collect(), value: series.value }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.plain("__name__").unwrap_or("")
+    }
+
+    fn plain(&self, label: &str) -> Option<&str> {
+        self.labels.get(label).map(String::as_str)
+    }
+
+    /// The label as we wrote it.
+    pub(super) fn label(&self, label: &str) -> Option<&str> {
+        self.renamed(label).or_else(|| self.plain(label))
+    }
+
+    pub(super) fn text(&self, label: &str) -> Option<String> {
+        self.label(label).map(str::to_owned)
+    }
+
+    fn renamed(&self, label: &str) -> Option<&str> {
+        self.plain(&exported(label))
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        let text = |label| self.plain(label).unwrap_or("").to_owned();
+        let instance = text("instance");
+        let node = self.label("node").map_or_else(|| instance.clone(), str::to_owned);
+        Origin { node, instance, job: text("job") }
+    }
+
+    /// The labels of the target among those that only sessions and allocations have.
+    pub(super) fn target(&self) -> Labels {
+        let own = POD.iter().filter_map(|label| self.labels.get_key_value(*label));
+        own.map(|(label, value)| (label.clone(), value.clone())).collect()
+    }
+
+    /// Namespace, pod and container as we wrote them. Where they were empty and the target has such labels, Prometheus puts in
+    /// the target's: those of our own pod, or of node_exporter's.
+    pub(super) fn pod(&self, target: &Labels) -> [Option<String>; 3] {
+        let foreign = |label: &str| {
+            self.renamed(label).is_none() && self.plain(label) == target.get(label).map(String::as_str)
+        };
+        let pod = self.label("pod").filter(|_| !foreign("pod")).map(str::to_owned);
+        let with_pod = |label| self.text(label).filter(|_| pod.is_some() || !foreign(label));
+        [with_pod("namespace"), pod.clone(), with_pod("container")]
+    }
+}
+
+const POD: [&str; 3] = ["namespace", "pod", "container"];

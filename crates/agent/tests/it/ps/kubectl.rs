@@ -1,0 +1,219 @@
+//! `kubectl gpu-sessions`, by the real kubectl, through the real API server, from a real Prometheus.
+
+use crate::chain::Prometheus;
+use crate::cluster::Cluster;
+use crate::node::{Node, Run, plain, program, workspace};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const NAMESPACE: &str = "monitoring";
+const POD: &str = "prometheus-0";
+const USUAL: &str = "kube-prometheus-stack-prometheus";
+
+/// An address of this machine that endpoints may have: none of loopback. Nothing is sent.
+fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.254:9").expect("a route to other machines");
+    socket.local_addr().unwrap().ip()
+}
+
+/// Listens on an address that the API server reaches, for what listens on loopback.
+fn forwarding(to: String) -> SocketAddr {
+    let listener = TcpListener::bind((own_address(), 0)).unwrap();
+    let place = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut theirs, mut ours) = (stream.unwrap(), TcpStream::connect(&to).unwrap());
+            let (mut from, mut back) = (theirs.try_clone().unwrap(), ours.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut ours);
+                let _ = ours.shutdown(Shutdown::Write);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut back, &mut theirs);
+                let _ = theirs.shutdown(Shutdown::Write);
+            });
+        }
+    });
+    place
+}
+
+/// A node of now, with a session.
+fn metrics() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let session = "node=\"gpu-7\",session=\"s1\",gpu=\"0\",user=\"alice\"";
+    format!(
+        "gpu_session_collector_last_sample_timestamp_seconds{{node=\"gpu-7\"}} {now}\n\
+         gpu_device_info{{node=\"gpu-7\",gpu=\"0\",uuid=\"GPU-a\",model=\"NVIDIA L40S\"}} 1\n\
+         gpu_session_count{{node=\"gpu-7\",gpu=\"0\"}} 1\n\
+         gpu_session_info{{{session},uuid=\"GPU-a\",pid=\"10\",command=\"train\",namespace=\"ml\",pod=\"train-0\"}} 1\n\
+         gpu_session_start_time_seconds{{{session}}} {}\n",
+        now - 60
+    )
+}
+
+/// A service of that name whose endpoint is there.
+fn service(cluster: &Cluster, name: &str, labels: &Value, at: SocketAddr) {
+    let metadata = json!({ "name": name, "namespace": NAMESPACE, "labels": labels });
+    cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": { "ports": [{ "name": "http-web", "port": 9090, "targetPort": at.port() }] },
+    }));
+    let pod = json!({ "kind": "Pod", "name": POD, "namespace": NAMESPACE });
+    cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": { "name": name, "namespace": NAMESPACE },
+        "subsets": [{ "addresses": [{ "ip": at.ip().to_string(), "targetRef": pod }], "ports": [{ "name": "http-web", "port": at.port() }] }],
+    }));
+    // The API server hears of it from a controller.
+    let raw = format!("--raw=/api/v1/namespaces/{NAMESPACE}/services/{name}:9090/proxy/-/ready");
+    cluster.wait_for("the endpoint", || cluster.try_kubectl(&["get", &raw]).code == 0);
+}
+
+/// A pod of that address: the API server connects to nothing else. It has no node, so nothing runs.
+fn pod(cluster: &Cluster, ip: IpAddr) {
+    let account = ["get", "serviceaccount/default", "--namespace", NAMESPACE];
+    cluster.wait_for("the service account", || cluster.try_kubectl(&account).code == 0);
+    cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": POD, "namespace": NAMESPACE },
+        "spec": { "nodeSelector": { "none": "none" }, "containers": [{ "name": "main", "image": "none" }] },
+    }));
+    let status =
+        json!({ "status": { "podIP": ip.to_string(), "podIPs": [{ "ip": ip.to_string() }] } }).to_string();
+    cluster.kubectl(&[
+        "patch",
+        "pod",
+        POD,
+        "--namespace",
+        NAMESPACE,
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+        &status,
+    ]);
+}
+
+/// kubectl, with our program as its plugin.
+fn kubectl(cluster: &Cluster, plugins: &Path, kubeconfig: &Path, args: &[&str]) -> Run {
+    let mut command = cluster.command("kubectl");
+    command.env("PATH", plugins).env("KUBECONFIG", kubeconfig).arg("gpu-sessions").args(args);
+    Run::of(command.output().unwrap())
+}
+
+/// The administrator's kubeconfig as of somebody who may do nothing.
+fn as_nobody(cluster: &Cluster, file: &Path) {
+    let mut config: Value = serde_json::from_slice(&std::fs::read(cluster.kubeconfig()).unwrap()).unwrap();
+    config["users"][0]["user"]["as"] = json!("nobody");
+    std::fs::write(file, config.to_string()).unwrap();
+}
+
+#[test]
+fn the_cluster_is_shown_through_its_api_server() {
+    let cluster = Cluster::shared();
+    let _turn = cluster.turn();
+    let node = Node::new(&plain(1, ""));
+    let target = super::cluster::serving(BTreeMap::from([("/metrics".to_owned(), metrics())]));
+    let prometheus = Prometheus::scraping(&node, &target.to_string());
+    prometheus.query("gpu_session_start_time_seconds");
+    let place = forwarding(prometheus.url().strip_prefix("http://").unwrap().to_owned());
+    std::fs::create_dir(node.path("plugins")).unwrap();
+    std::os::unix::fs::symlink(program(), node.path("plugins/kubectl-gpu_sessions")).unwrap();
+    let (admin, nobody) = (cluster.kubeconfig(), node.path("nobody.kubeconfig"));
+    as_nobody(&cluster, &nobody);
+    let run = |kubeconfig: &Path, args: &[&str]| kubectl(&cluster, &node.path("plugins"), kubeconfig, args);
+
+    let absent = run(&admin, &[]);
+    assert_eq!((absent.code, absent.stdout.as_str()), (1, ""));
+    assert!(
+        absent.stderr.contains(USUAL) && absent.stderr.contains("--service <namespace>"),
+        "{}",
+        absent.stderr
+    );
+
+    cluster.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } }));
+    pod(&cluster, place.ip());
+    service(&cluster, USUAL, &json!({}), place);
+    let usual = run(&admin, &["--context", "tests"]);
+    assert_eq!((usual.code, usual.stderr.as_str()), (0, ""));
+    assert!(usual.stdout.contains("alice") && usual.stdout.ends_with("sessions: 1\n"), "{}", usual.stdout);
+    let filtered = run(&admin, &["-n", "other", "--json"]);
+    let document: Value = serde_json::from_str(&filtered.stdout).unwrap();
+    assert_eq!(
+        (&document["nodes"][0]["node"], &document["nodes"][0]["sessions"]),
+        (&json!("gpu-7"), &json!([]))
+    );
+
+    // Who may do nothing is told what to ask for, and that is enough.
+    let named = format!("{NAMESPACE}/{USUAL}:9090");
+    let refused = run(&nobody, &["--service", &named]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+    assert!(
+        refused.stderr.contains("services/proxy") && refused.stderr.contains("[\"get\"]"),
+        "{}",
+        refused.stderr
+    );
+    cluster.apply(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": { "name": "gpu-sessions", "namespace": NAMESPACE },
+        "rules": [{ "apiGroups": [""], "resources": ["services/proxy"], "resourceNames": [format!("{USUAL}:9090")], "verbs": ["get"] }],
+    }));
+    cluster.apply(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": { "name": "gpu-sessions", "namespace": NAMESPACE },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "gpu-sessions" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody" }],
+    }));
+    cluster.wait_for("the right", || run(&nobody, &["--service", &named]).code == 0);
+
+    // By its label; of two none is guessed.
+    let label = json!({ "app.kubernetes.io/name": "prometheus" });
+    service(&cluster, "one", &label, place);
+    assert_eq!(run(&admin, &[]).code, 0);
+    service(&cluster, "two", &label, place);
+    let two = run(&admin, &[]);
+    assert_eq!(two.code, 1);
+    assert!(two.stderr.contains("monitoring/one:9090, monitoring/two:9090"), "{}", two.stderr);
+    cluster.kubectl(&["delete", "namespace", NAMESPACE]);
+}
+
+#[test]
+fn wrong_usage_says_what_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = dir.path().join("kubectl-gpu_sessions");
+    std::os::unix::fs::symlink(program(), &plugin).unwrap();
+    let run =
+        |args: &[&str]| Run::of(std::process::Command::new(&plugin).args(args).env_clear().output().unwrap());
+    let bad = run(&["--service", "prometheus"]);
+    assert!(bad.code == 2 && bad.stderr.contains("<namespace>/[<scheme>:]<name>:<port>"), "{}", bad.stderr);
+    let absent = run(&["--kubeconfig", "/nonexistent"]);
+    assert!(
+        absent.code == 1 && absent.stderr.contains("/nonexistent") && absent.stderr.contains("--context"),
+        "{}",
+        absent.stderr
+    );
+    let help = run(&["--help"]);
+    assert!(help.code == 0 && help.stdout.contains("Usage: kubectl gpu-sessions"), "{}", help.stdout);
+}
+
+/// As scripts/release.sh fills it in.
+#[test]
+fn the_manifest_for_krew_names_what_a_release_has() {
+    let template = std::fs::read_to_string(workspace().join("packaging/krew/gpu-sessions.yaml")).unwrap();
+    let release = std::fs::read_to_string(workspace().join("scripts/release.sh")).unwrap();
+    let mut text = template;
+    for (name, value) in [("VERSION", "1.2.3"), ("ARCHITECTURE", "amd64"), ("SHA256", "00")] {
+        assert!(release.contains(&format!("s/@{name}@/")), "{name}");
+        text = text.replace(&format!("@{name}@"), value);
+    }
+    let manifest: Value = serde_saphyr::from_str(&text.replace("@HOST@", "h")).unwrap();
+    let platform = &manifest["spec"]["platforms"][0];
+    assert_eq!(platform["uri"], "https://h/gpu-session-monitor-1.2.3-linux-amd64.tar.gz");
+    assert_eq!(platform["files"][0]["from"], "gpu-session-monitor-1.2.3-linux-amd64/*");
+    assert!(release.contains("name=gpu-session-monitor-$version-linux-$architecture"));
+    assert_eq!(
+        (&manifest["metadata"]["name"], &platform["bin"]),
+        (&json!("gpu-sessions"), &json!("gpu-session-monitor"))
+    );
+}
