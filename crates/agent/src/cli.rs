@@ -58,7 +58,8 @@ pub enum Command {
     #[command(after_help = "Examples:
   gpu-session-monitor top
   gpu-session-monitor top --interval 5s --device 0,1
-  gpu-session-monitor top --replay capture.json")]
+  gpu-session-monitor top --replay capture.json
+  gpu-session-monitor top --prometheus http://127.0.0.1:9090")]
     Top(TopArgs),
     /// Check everything that is needed, and say what to do about what is missing.
     #[command(after_help = "Examples:

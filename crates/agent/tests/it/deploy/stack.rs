@@ -104,8 +104,11 @@ fn what_is_off_or_none_wins_too() {
 }
 
 #[test]
-fn alerts_come_with_the_stack_that_knows_them() {
-    assert!(rendered("{}\n").iter().any(|manifest| manifest["kind"] == "PrometheusRule"));
+fn alerts_and_dashboards_come_with_the_stack_that_knows_them() {
+    let manifests = rendered("{}\n");
+    assert!(manifests.iter().any(|manifest| manifest["kind"] == "PrometheusRule"));
+    let shown = |manifest: &&Value| manifest["metadata"]["labels"]["grafana_dashboard"] == "1";
+    assert_eq!(manifests.iter().filter(shown).count(), 3);
     let existing = rendered("kube-prometheus-stack: {existing: true}\n");
     assert!(existing.iter().all(|manifest| manifest["kind"] != "PrometheusRule"));
 }

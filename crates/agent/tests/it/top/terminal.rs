@@ -1,7 +1,8 @@
 //! The program itself, in tmux.
 
+use crate::chain::Prometheus;
 use crate::node::{Node, plain, program, scenario_file, workspace};
-use crate::serve::wait_for;
+use crate::serve::{Serve, wait_for};
 use std::process::{Command, Stdio};
 
 /// A tmux server of its own, ended with the test.
@@ -200,4 +201,30 @@ fn what_is_no_terminal_is_told_what_to_use() {
     tmux.typed(&format!("TERM=dumb {} top; echo \"ended with $?\"", program()));
     let text = tmux.shows("the refusal", |text| text.contains("ended with 2"));
     assert!(text.contains("TERM=dumb"), "{text}");
+}
+
+#[test]
+fn an_agent_and_a_cluster_can_be_looked_at() {
+    let mut node = Node::in_cluster(&scenario_file("demo.yaml"));
+    node.at(600.0);
+    let serve = Serve::start(&node, &["--node", "gpu-7"]);
+    serve.sampled(&node);
+    let tmux = Tmux::start(&node);
+    let address = serve.address();
+    tmux.typed(&format!("{} top --connect http://{address}", program()));
+    tmux.shows("the agent's sessions", |text| text.contains("tritonserv") && text.contains("HELD IDLE"));
+    tmux.keys(&["q"]);
+    let prometheus = Prometheus::scraping(&node, &address);
+    prometheus.query("gpu_session_info");
+    // Prometheus has the time of day.
+    let own_time = "env -u GPU_SESSION_MONITOR_CLOCK";
+    tmux.typed(&format!("{own_time} {} top --prometheus {}", program(), prometheus.url()));
+    tmux.shows("the cluster's sessions", |text| {
+        text.contains("gpu-7") && text.contains("tritonserv") && text.contains("HELD IDLE")
+    });
+    tmux.keys(&["q"]);
+    tmux.shows("the shell", |text| !text.contains("q quit"));
+    // One place at a time.
+    let both = node.run(&["top", "--connect", "http://127.0.0.1:1", "--replay", "capture.json"]);
+    assert_eq!(both.code, 2, "{}", both.stderr);
 }
