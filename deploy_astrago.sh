@@ -116,8 +116,11 @@ stack() {
 releases() {
     local listed
     # helmfile fails where it has nothing to list.
-    listed=$(stack --quiet list --output json 2> >(tee /dev/stderr >"$work/error")) ||
-        { grep -q 'no releases found' "$work/error" && return; } || die "$values or helmfile.yaml.gotmpl cannot be read; the cause is above"
+    if ! listed=$(stack --quiet list --output json 2>"$work/error"); then
+        ! grep -q 'no releases found' "$work/error" || return 0
+        cat "$work/error" >&2
+        die "$values or helmfile.yaml.gotmpl cannot be read; the cause is above"
+    fi
     # One release is one {...}, and no value has braces or quotes in it but labels, which are not asked for.
     { grep -o '{[^}]*}' <<<"$listed" || true; } | sed -n 's/.*"name":"\([^"]*\)","namespace":"\([^"]*\)".*/\1 \2/p'
 }

@@ -31,7 +31,7 @@ destroy_release() {
 }
 
 destroy_monitoring() {
-    local before agents
+    local before agents hooks
     agents=$(kubectl get daemonsets --namespace "$namespace" --selector "app.kubernetes.io/name=$monitoring" --output name)
     before=$(helm list --namespace "$namespace" --filter "^$monitoring\$" --output json | sed -n 's/.*"revision":"\([0-9]*\)".*/\1/p')
     if [[ -n $force ]]; then
@@ -40,7 +40,9 @@ destroy_monitoring() {
         all_ready
         count_nodes_anew
         set_purge
-        if ! helm get hooks "$monitoring" --namespace "$namespace" | grep -q "name: $removal_job"; then
+        # Whole first: a reader that has read enough would end helm by a signal, and look like a hook that is not there.
+        hooks=$(helm get hooks "$monitoring" --namespace "$namespace")
+        if [[ $hooks != *"name: $removal_job"* ]]; then
             warn "no node has the label of GPU nodes, or removal.enabled is false: what lies on the nodes stays there"
             purge='' force=yes
         else
