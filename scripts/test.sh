@@ -4,17 +4,21 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
+took=
+
 # Runs a stage and says how long it took.
 stage() {
     local name=$1 begin=$SECONDS
     shift
     say "$name"
-    "$@" || die "$name failed"
+    "$@" || die "$name failed ($took$name: $((SECONDS - begin)) s)"
     say "$name: $((SECONDS - begin)) s"
+    took+="$name: $((SECONDS - begin)) s, "
 }
 
+# A test that hangs is a failure with a name: the log's last lines tell which.
 tests() {
-    cargo test --workspace --no-fail-fast 2>&1 | tee target/test-tools/tests.log
+    timeout --foreground --kill-after=10s 50m cargo test --workspace --no-fail-fast 2>&1 | tee target/test-tools/tests.log
 }
 
 stage "set-up" scripts/setup.sh
@@ -29,6 +33,7 @@ stage "dependencies" cargo deny --offline --log-level error check bans licenses 
 stage "build" cargo build --workspace
 stage "tests" tests
 
+say "${took%, }"
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
      END {
         if (ignored) { print ignored " tests are ignored: none may be"; exit 1 }

@@ -31,6 +31,8 @@ pub(crate) fn run(folder: &Path) {
     let scenario = Scenario::load(&folder.join("scenario.yaml")).unwrap();
     let mut tree = ProcTree::create(&folder.join("proc"), &scenario, EPOCH * 1_000_000).unwrap();
     let mut second = second_of(folder);
+    // A life that was killed within a step of the clock left it half done.
+    truth::set_clock(folder, second);
     tree.sync((EPOCH + second) * 1_000_000).unwrap();
     let mut seen = counters::last(folder);
     let mut watched = memory::Watched::default();
@@ -55,7 +57,9 @@ pub(crate) fn run(folder: &Path) {
     std::process::exit(exit.into());
 }
 
+/// The second that the clock was last set to; of its two files this one is written first.
 fn second_of(folder: &Path) -> i64 {
-    let now: i64 = std::fs::read_to_string(folder.join("true-time")).unwrap().trim().parse().unwrap();
-    now / 1_000_000 - EPOCH
+    let clock = std::fs::read_to_string(folder.join("clock")).unwrap();
+    let monotonic: i64 = clock.split_whitespace().nth(1).unwrap().parse().unwrap();
+    monotonic / 1_000_000 - truth::BOOT
 }

@@ -30,6 +30,8 @@ static DAY: LazyLock<i64> = LazyLock::new(|| {
 });
 /// Seconds between two samples.
 const INTERVAL: i64 = 5;
+/// For how long the day may stand still, on a machine however busy.
+const STILL: Duration = Duration::from_secs(180);
 /// How often the agent is killed.
 const KILLS: u64 = 20;
 
@@ -65,12 +67,8 @@ fn day() {
         let mut agent = start(folder.path());
         // Kills fall evenly over three quarters of the day, each at whatever the agent is doing then.
         let until = *DAY * 3 * (kills as i64 + 1) / (4 * KILLS as i64);
-        let ended = if kills < KILLS {
-            await_or_end(&mut agent, folder.path(), until)
-        } else {
-            Some(agent.wait().unwrap())
-        };
-        if let Some(status) = ended {
+        let until = if kills < KILLS { until } else { i64::MAX / 1_000_000 - EPOCH };
+        if let Some(status) = await_or_end(&mut agent, folder.path(), until) {
             assert!(status.success(), "the agent failed: {status}");
             break;
         }
@@ -111,8 +109,9 @@ fn start(folder: &Path) -> Child {
     command.spawn().unwrap()
 }
 
-/// Waits until the agent has come to this second of the day, or has ended.
+/// Waits until the agent has come to this second of the day, or has ended. An agent that stands still fails the test.
 fn await_or_end(agent: &mut Child, folder: &Path, second: i64) -> Option<std::process::ExitStatus> {
+    let mut moved = (0, Instant::now());
     loop {
         if let Some(status) = agent.try_wait().unwrap() {
             return Some(status);
@@ -120,6 +119,12 @@ fn await_or_end(agent: &mut Child, folder: &Path, second: i64) -> Option<std::pr
         let now: i64 = std::fs::read_to_string(folder.join("true-time")).unwrap().trim().parse().unwrap_or(0);
         if now >= (EPOCH + second) * 1_000_000 {
             return None;
+        }
+        if now != moved.0 {
+            moved = (now, Instant::now());
+        } else if moved.1.elapsed() > STILL {
+            agent.kill().unwrap();
+            panic!("the agent stands still at second {} of the day", now / 1_000_000 - EPOCH);
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -12,6 +12,8 @@ const SESSIONS: i64 = 20_000;
 /// Plain GPUs; the one after them is in MIG mode.
 const GPUS: u32 = 7;
 pub(crate) const USERS: u32 = 40;
+/// Seconds that the node has been up when the day begins.
+pub(crate) const BOOT: i64 = 3600;
 
 /// When the driver is away, seconds of the day.
 fn reloads() -> [(i64, i64); 2] {
@@ -174,13 +176,13 @@ pub(crate) fn wall_us(second: i64) -> i64 {
     (EPOCH + second + if second >= at { by } else { 0 }) * 1_000_000
 }
 
-/// Sets both clocks to a second of the day. The node booted an hour before.
+/// Sets both clocks to a second of the day.
 pub(crate) fn set_clock(folder: &Path, second: i64) {
     let write = |name: &str, text: String| {
         let made = folder.join(format!("{name}.new"));
         std::fs::write(&made, text).unwrap();
         std::fs::rename(made, folder.join(name)).unwrap();
     };
-    write("clock", format!("{} {}", wall_us(second), (3600 + second) * 1_000_000));
+    write("clock", format!("{} {}", wall_us(second), (BOOT + second) * 1_000_000));
     write("true-time", ((EPOCH + second) * 1_000_000).to_string());
 }
