@@ -22,7 +22,7 @@ day: ## Run a simulated day of 24 hours, with 20 000 sessions, through the agent
 bench: ## Measure collect beside the bare calls that it needs, and serve beside other exporters; prints ratios
 	@scripts/bench.sh
 
-bench-cluster: ## Time every panel's query for 1 000 nodes of 8 GPUs, on Prometheus and VictoriaMetrics (CLUSTER_NODES=N)
+bench-cluster: ## Time every panel's and recipe's query for 1 000 nodes of 8 GPUs, on Prometheus and VictoriaMetrics (CLUSTER_NODES=N)
 	@scripts/bench-cluster.sh
 
 audit: ## Check the dependencies against the advisory database; an unfetched database is a failure

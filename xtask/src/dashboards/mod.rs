@@ -40,7 +40,7 @@ without the chart, import the files. They need the recording rules of the chart
 What is not known is a gap, never 0. GPUs are whole ones: a MIG instance counts by its share of the GPU.
 
 A node of eight GPUs with a session on each has 280 series that panels and rules read; the rules record eight for each
-node, seven for each user and six for each namespace. `make bench-cluster` times every panel for 1 000 such nodes and six
+node, seven for each user and six for each namespace. `make bench-cluster` times every panel and recipe for 1 000 such nodes and six
 hours, on Prometheus and VictoriaMetrics. The third dashboard shows single nodes, for it reads what is not summed.
 ";
 

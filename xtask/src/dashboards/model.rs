@@ -193,7 +193,7 @@ impl Kind {
     }
 
     fn options(self) -> Value {
-        let legend = json!({ "displayMode": "list", "placement": "bottom", "showLegend": true });
+        let legend = json!({ "calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true });
         match self {
             Self::Stat => json!({
                 "colorMode": "value",
@@ -204,7 +204,7 @@ impl Kind {
                 json!({ "legend": legend, "tooltip": { "mode": "multi", "sort": "desc" } })
             }
             Self::States => json!({ "legend": legend, "mergeValues": true, "showValue": "never" }),
-            Self::Table => json!({ "showHeader": true, "footer": { "show": false } }),
+            Self::Table => json!({ "showHeader": true }),
         }
     }
 
@@ -232,7 +232,6 @@ impl Variable {
             "label": self.label,
             "type": "query",
             "datasource": datasource(),
-            "definition": query,
             "query": { "query": query, "refId": "StandardVariableQuery" },
             "includeAll": self.all,
             "multi": true,

@@ -27,7 +27,7 @@ fn recorded() -> String {
 }
 
 /// The queries of a page, in order.
-fn queries(page: &str) -> Vec<String> {
+pub(crate) fn queries(page: &str) -> Vec<String> {
     let text = std::fs::read_to_string(workspace().join("docs").join(page)).unwrap();
     let blocks = text.split("```promql\n").skip(1);
     blocks.map(|block| block.split("\n```").next().unwrap().to_owned()).collect()

@@ -1,8 +1,10 @@
-//! Many nodes: every panel's query on Prometheus and on VictoriaMetrics. `make bench-cluster` has 1 000 nodes.
+//! Many nodes: every panel's query and every recipe on Prometheus and on VictoriaMetrics. `make bench-cluster` has 1 000
+//! nodes.
 
 use super::dashboards::{dashboards, panels};
 use super::live::{Hours, chosen, is_number, query_path};
 use super::rules::{names, rules};
+use crate::astrago::queries;
 use crate::chain::{Server, await_answer, free_port, start};
 use crate::node::{EPOCH, Node};
 use crate::serve::Serve;
@@ -22,6 +24,10 @@ const LENGTH: u32 = 6 * 3_600;
 const GPUS: usize = 8;
 /// Users of the cluster.
 const USERS: usize = 500;
+
+/// Where the recipes are; they ask about a node of this name.
+const RECIPES: &str = "astrago.md";
+const ASKED: &str = "gpu-7";
 
 /// A node on which everybody works for a while, and one holds a GPU for nothing.
 fn scenario() -> String {
@@ -64,10 +70,10 @@ fn hours() -> String {
     scrapes.openmetrics()
 }
 
-/// Metrics that panels and rules read.
+/// Metrics that panels, rules and recipes read.
 fn queried(folder: &Path) -> impl Fn(&str) -> bool {
     let panels: String = dashboards().iter().map(|(_, dashboard)| dashboard.to_string()).collect();
-    let text = rules(folder).to_string() + &panels;
+    let text = rules(folder).to_string() + &panels + &queries(RECIPES).join(" ");
     let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
     let words: BTreeSet<String> = text.split(word).map(str::to_owned).collect();
     move |name| words.contains(name)
@@ -171,9 +177,41 @@ impl Victoria {
     }
 }
 
+/// Something that is asked of the cluster.
+struct Question {
+    place: String,
+    query: String,
+    step: Option<u32>,
+    /// Whether these nodes may have nothing to answer with.
+    any: bool,
+}
+
+fn questions() -> Vec<Question> {
+    let mut all = Vec::new();
+    for (name, dashboard) in dashboards() {
+        // A dashboard that is of one node at a time.
+        let variables = super::list(&dashboard["templating"], "list");
+        let one = variables.iter().any(|v| v["name"] == "node" && v["includeAll"] == false);
+        let node = if one { "node-7" } else { ".*" };
+        for panel in panels(&dashboard) {
+            for target in super::list(panel, "targets") {
+                let query = chosen(target["expr"].as_str().unwrap(), (".*", node), "20m", "6h");
+                let step = (target["range"] == true).then_some(STEP);
+                all.push(Question { place: format!("{name}, {}", panel["title"]), query, step, any: false });
+            }
+        }
+    }
+    all.extend(queries(RECIPES).into_iter().map(|query| {
+        // There are no MIG instances here, for example.
+        Question { place: RECIPES.to_owned(), query: query.replace(ASKED, "node-7"), step: None, any: true }
+    }));
+    assert!(all.iter().any(|question| question.place == RECIPES && question.query.contains("node-7")));
+    all
+}
+
 #[test]
 #[allow(clippy::print_stdout, reason = "`make bench-cluster` shows it")]
-fn every_panel_is_answered_for_a_cluster_of_many_nodes() {
+fn every_panel_and_recipe_is_answered_for_a_cluster_of_many_nodes() {
     let nodes: usize = std::env::var("CLUSTER_NODES").map_or(50, |n| n.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input.om");
@@ -195,31 +233,20 @@ fn every_panel_is_answered_for_a_cluster_of_many_nodes() {
         let path = query_path(record, None, end);
         await_answer(victoria.port, &path, |text| text.contains("\"value\""), &victoria.log);
     }
-    println!("{:>12} {:>16}  panel", "Prometheus", "VictoriaMetrics");
+    println!("{:>12} {:>16}  query", "Prometheus", "VictoriaMetrics");
     let mut wrong = Vec::new();
-    for (name, dashboard) in dashboards() {
-        // A dashboard that is of one node at a time.
-        let variables = super::list(&dashboard["templating"], "list");
-        let one = variables.iter().any(|v| v["name"] == "node" && v["includeAll"] == false);
-        let node = if one { "node-7" } else { ".*" };
-        for panel in panels(&dashboard) {
-            for target in super::list(panel, "targets") {
-                let step = (target["range"] == true).then_some(STEP);
-                let sent = chosen(target["expr"].as_str().unwrap(), (".*", node), "20m", "6h");
-                let place = format!("{name}, {}: {sent}", panel["title"]);
-                let mut timed = |ask: &dyn Fn() -> Result<Vec<Value>, String>| {
-                    let begin = Instant::now();
-                    let answer = ask();
-                    if !answer.as_ref().is_ok_and(|all| all.iter().any(is_number)) {
-                        wrong.push(format!("{place}: {answer:?}"));
-                    }
-                    begin.elapsed().as_millis()
-                };
-                let by_prometheus = timed(&|| prometheus.ask(&sent, step));
-                let by_victoria = timed(&|| victoria.ask(&sent, step, end));
-                println!("{by_prometheus:>9} ms {by_victoria:>13} ms  {place}");
+    for Question { place, query, step, any } in questions() {
+        let mut timed = |ask: &dyn Fn() -> Result<Vec<Value>, String>| {
+            let begin = Instant::now();
+            let answer = ask();
+            if !answer.as_ref().is_ok_and(|all| all.iter().any(is_number) || (any && all.is_empty())) {
+                wrong.push(format!("{place}: {query}: {answer:?}"));
             }
-        }
+            begin.elapsed().as_millis()
+        };
+        let by_prometheus = timed(&|| prometheus.ask(&query, step));
+        let by_victoria = timed(&|| victoria.ask(&query, step, end));
+        println!("{by_prometheus:>9} ms {by_victoria:>13} ms  {place}: {}", query.replace('\n', " "));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
