@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use gpu_session_sources::clock::Clock;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, KeyEvent, KeyEventKind};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -73,7 +74,7 @@ pub fn run(setup: Setup) -> anyhow::Result<()> {
     on_signals(sender.clone())?;
     let samples = setup.feed.samples();
     let asks = looker(setup.feed, sender.clone())?;
-    let mut screen = Screen::open()?;
+    let mut screen = Screen::open(sender.clone())?;
     keys(sender)?;
     let Setup { interval, clock, theme, .. } = setup;
     let due = Instant::now();
@@ -97,12 +98,21 @@ pub fn run(setup: Setup) -> anyhow::Result<()> {
 struct Screen(DefaultTerminal);
 
 impl Screen {
-    /// Takes it over; a panic gives it back before it is told.
-    fn open() -> anyhow::Result<Self> {
+    /// Takes it over. A panic here gives it back before it is told; one of another thread ends the show, which gives it back
+    /// and tells: were it given back at once, one more frame could still be drawn over what is told.
+    fn open(events: Sender<Event>) -> anyhow::Result<Self> {
         let opened = ratatui::try_init().context("the terminal cannot be used; use `gpu-session-monitor ps`");
         if opened.is_err() {
             ratatui::restore();
         }
+        let (here, told) = (thread::current().id(), panic::take_hook());
+        panic::set_hook(Box::new(move |defect| {
+            if thread::current().id() == here {
+                told(defect);
+            } else {
+                let _ = events.send(Event::Broken(format!("a defect of this program: {defect}")));
+            }
+        }));
         opened.map(Self)
     }
 }
@@ -208,19 +218,14 @@ impl Shown {
 fn looker(mut feed: Feed, events: Sender<Event>) -> anyhow::Result<Sender<usize>> {
     let (asks, asked) = channel::<usize>();
     let look = move || {
-        let looked = catch_unwind(AssertUnwindSafe(|| {
-            for sample in asked {
-                let result = feed.look(sample).map_err(|error| format!("{error:#}"));
-                if events.send(Event::Looked(result)).is_err() {
-                    return;
-                }
+        for sample in asked {
+            let result = feed.look(sample).map_err(|error| format!("{error:#}"));
+            if events.send(Event::Looked(result)).is_err() {
+                return;
             }
-        }));
-        if looked.is_err() {
-            let _ = events.send(Event::Broken("the thread that looks has failed, see above".to_owned()));
         }
     };
-    std::thread::Builder::new().name("look".to_owned()).spawn(look)?;
+    thread::Builder::new().name("look".to_owned()).spawn(look)?;
     Ok(asks)
 }
 
@@ -240,7 +245,7 @@ fn keys(events: Sender<Event>) -> std::io::Result<()> {
             }
         }
     };
-    std::thread::Builder::new().name("keys".to_owned()).spawn(read).map(drop)
+    thread::Builder::new().name("keys".to_owned()).spawn(read).map(drop)
 }
 
 /// Signals that end a program end it as a key does. Ctrl-C is a key: the terminal sends no signal while it is ours.
@@ -261,5 +266,5 @@ fn on_signals(events: Sender<Event>) -> std::io::Result<()> {
         });
         let _ = events.send(Event::Terminate);
     };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
+    thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
 }

@@ -3,7 +3,11 @@
 use crate::chain::Prometheus;
 use crate::node::{Node, plain, program, scenario_file, workspace};
 use crate::serve::{Serve, wait_for};
+use gpu_session_monitor::top::Theme;
+use gpu_session_monitor::top::io::{Feed, Setup, run};
+use gpu_session_sources::clock::Clock;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A tmux server of its own, ended with the test.
 struct Tmux {
@@ -227,4 +231,44 @@ fn an_agent_and_a_cluster_can_be_looked_at() {
     // One place at a time.
     let both = node.run(&["top", "--connect", "http://127.0.0.1:1", "--replay", "capture.json"]);
     assert_eq!(both.code, 2, "{}", both.stderr);
+}
+
+/// What fails as no source should.
+struct Fails;
+
+impl gpu_session_monitor::view::Looks for Fails {
+    fn look(&mut self) -> anyhow::Result<gpu_session_monitor::view::View> {
+        panic!("a wrong turn")
+    }
+}
+
+/// The test is also the program that is run in the terminal.
+#[test]
+fn a_defect_is_told_on_a_terminal_that_was_given_back() {
+    const INSIDE: &str = "GPU_SESSION_MONITOR_TEST_INSIDE_TMUX";
+    if std::env::var_os(INSIDE).is_some() {
+        let setup = Setup {
+            feed: Feed::Live(Box::new(Fails)),
+            interval: Duration::from_secs(1),
+            clock: Clock::Real,
+            theme: Theme { color: false },
+        };
+        let error = run(setup).unwrap_err();
+        println!("then: {error:#}");
+        return;
+    }
+    let node = Node::in_cluster(&scenario_file("demo.yaml"));
+    let tmux = Tmux::start(&node);
+    let test = std::env::current_exe().unwrap();
+    let name = "top::terminal::a_defect_is_told_on_a_terminal_that_was_given_back";
+    tmux.typed(&format!("echo before; {INSIDE}=1 {} --exact --nocapture {name}", test.display()));
+    let text = tmux.shows("the end", |text| text.contains("test result:"));
+    assert!(!is_raw(&tmux) && text.contains("before") && !text.contains("q quit"), "{text}");
+    let said = text.replace('\n', "");
+    assert!(
+        said.contains("then: a defect of this program: panicked at") && said.contains("a wrong turn"),
+        "{text}"
+    );
+    tmux.typed("stty -a | grep -o '[-]*icanon'");
+    tmux.shows("a terminal as it was", |text| text.lines().any(|line| line.trim() == "icanon"));
 }
