@@ -6,6 +6,7 @@ use crate::serve::{Serve, wait_for};
 use gpu_session_monitor::top::Theme;
 use gpu_session_monitor::top::io::{Feed, Setup, run};
 use gpu_session_sources::clock::Clock;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -254,7 +255,7 @@ fn a_defect_is_told_on_a_terminal_that_was_given_back() {
             theme: Theme { color: false },
         };
         let error = run(setup).unwrap_err();
-        println!("then: {error:#}");
+        writeln!(std::io::stdout(), "then: {error:#}").unwrap();
         return;
     }
     let node = Node::in_cluster(&scenario_file("demo.yaml"));
