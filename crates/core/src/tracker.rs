@@ -126,7 +126,8 @@ impl Observation<'_> {
             } else {
                 let lived = session.process_start_us.map_or(0.0, |start| (now - start) as f64 / 1e6);
                 // A process that is older than the last reading came to the device at some time since.
-                (listed.memory_bytes.map(|_| 0.0), if lived < bridged { lived.max(0.0) } else { 0.0 })
+                let seconds = if lived < bridged { lived.max(0.0) } else { 0.0 };
+                (listed.memory_bytes.map(|held| held as f64 * seconds), seconds)
             };
             session.memory_bytes = listed.memory_bytes;
             session.memory_peak_bytes = session.memory_peak_bytes.max(listed.memory_bytes);
@@ -253,7 +254,7 @@ impl Observation<'_> {
                 // It was there at least until it last worked.
                 let longer = session.last_active_us.unwrap_or(0) - session.last_seen_us.max(listed_before);
                 if longer > 0 {
-                    session.used.session_seconds += longer as f64 / 1e6;
+                    session.stayed(longer);
                     session.last_seen_us += longer;
                 }
             }

@@ -151,6 +151,15 @@ pub struct Session {
 }
 
 impl Session {
+    /// It was there for so many microseconds beyond the last list that had it, with the memory that it held then.
+    pub(crate) fn stayed(&mut self, longer_us: i64) {
+        let seconds = longer_us as f64 / 1e6;
+        self.used.session_seconds += seconds;
+        if let Some(held) = self.memory_bytes {
+            *self.used.memory_byte_seconds.get_or_insert(0.0) += held as f64 * seconds;
+        }
+    }
+
     /// A session of which nothing is known yet but whose it is, first seen at this time.
     pub(crate) fn new(attribution: Attribution, process_start_us: Option<i64>, first_seen_us: i64) -> Self {
         Self {

@@ -112,7 +112,7 @@ impl Observation<'_> {
             session.first_seen_us = record.start_us;
         }
         if session.ended_us == Some(now) && longer > 0 {
-            session.used.session_seconds += longer as f64 / 1e6;
+            session.stayed(longer);
             session.used.measured_seconds +=
                 if session.used.sm_seconds.is_some() { longer as f64 / 1e6 } else { 0.0 };
         }
