@@ -79,7 +79,7 @@ impl Reader<'_> {
         &mut self,
         gpu: &Gpu,
         device: &MeasuredDevice,
-        lists: Option<Lists>,
+        mut lists: Option<Lists>,
         used_then: Option<u64>,
     ) -> Device {
         let whose = format!("device {}", device.facts.label);
@@ -98,6 +98,9 @@ impl Reader<'_> {
             let energy = self.problems.take(&whose, self.api.energy_millijoules(device.handle));
             (utilization, self.activity(device), energy)
         };
+        if let (Some(lists), Activity::Entries { entries, .. }) = (&mut lists, &activity) {
+            self.late_clients(device, lists, entries);
+        }
         Device {
             facts: Arc::clone(&device.facts),
             memory_used_bytes,
@@ -184,6 +187,19 @@ impl Reader<'_> {
     /// A device that is new is asked once whether it has MPS clients.
     fn wants_mps(&self, uuid: &Arc<str>) -> bool {
         self.request.mps.contains(uuid) || !self.request.seen.contains(uuid)
+    }
+
+    /// Someone works whom no list has: over by now, or a client of an MPS server that came since the last reading.
+    fn late_clients(&mut self, device: &MeasuredDevice, lists: &mut Lists, entries: &[ActivityEntry]) {
+        let listed = entries.iter().all(|entry| lists.memory.contains_key(&entry.pid));
+        if listed || self.wants_mps(&device.facts.uuid) {
+            return;
+        }
+        match self.api.processes(List::Mps, device.handle) {
+            Ok(clients) => clients.iter().for_each(|client| lists.add(List::Mps, client)),
+            Err(e) if e.is_unsupported() => {}
+            Err(e) => self.problems.call(&format!("device {}", device.facts.label), e),
+        }
     }
 
     fn activity(&mut self, device: &MeasuredDevice) -> Activity {
