@@ -4,7 +4,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 ARCH = $(shell dpkg --print-architecture)
 PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/gpu-session-monitor
 
-.PHONY: help demo test day bench bench-cluster audit generate golden build image deb release gpu-check
+.PHONY: help demo test day accuracy bench bench-cluster audit generate golden build image deb release gpu-check
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 15
@@ -18,6 +18,9 @@ test: ## Run every test
 day: ## Run a simulated day of 24 hours, with 20 000 sessions, through the agent (minutes)
 	cargo build --quiet --workspace
 	DAY_HOURS=24 cargo test -p gpu-session-monitor --test day
+
+accuracy: ## Hold what serve, collect and other tools say against known truth; writes docs/accuracy.md (needs root; 20 minutes)
+	@scripts/accuracy.sh
 
 bench: ## Measure collect beside the bare calls that it needs, and serve beside other exporters; prints ratios
 	@scripts/bench.sh

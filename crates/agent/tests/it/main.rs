@@ -11,6 +11,9 @@ mod captures;
 mod chain;
 mod chart;
 mod cli;
+#[allow(dead_code, reason = "load is the measurements'")]
+#[path = "../../benches/serve/client.rs"]
+mod client;
 mod cluster;
 mod conservation;
 mod containers;

@@ -12,7 +12,7 @@ pub(crate) const EPOCH: i64 = 1_700_000_000;
 
 pub(crate) struct Node {
     pub(crate) dir: tempfile::TempDir,
-    tree: ProcTree,
+    pub(crate) tree: ProcTree,
     pub(crate) kubernetes: Option<Kubernetes>,
 }
 
@@ -67,13 +67,19 @@ impl Node {
     /// Moves the node to this many seconds after the anchor.
     pub(crate) fn at(&mut self, seconds: f64) {
         let now_us = EPOCH * 1_000_000 + (seconds * 1e6).round() as i64;
-        // In one step, for a program that is running may be reading it.
-        std::fs::write(self.path("clock.new"), now_us.to_string()).unwrap();
-        std::fs::rename(self.path("clock.new"), self.path("clock")).unwrap();
+        // The clock last: a program that is running may be waiting for it.
         self.tree.sync(now_us).unwrap();
         if let Some(kubernetes) = &mut self.kubernetes {
             kubernetes.sync(now_us);
         }
+        self.set_clock(now_us);
+    }
+
+    /// Sets the clock alone, Unix microseconds.
+    pub(crate) fn set_clock(&self, now_us: i64) {
+        // In one step, for a program that is running may be reading it.
+        std::fs::write(self.path("clock.new"), now_us.to_string()).unwrap();
+        std::fs::rename(self.path("clock.new"), self.path("clock")).unwrap();
     }
 
     /// Where the clock stands, in seconds after the anchor.
