@@ -26,6 +26,7 @@ mod image;
 mod kubernetes;
 mod node;
 mod package;
+mod page;
 mod placed;
 mod pods;
 mod process_events;

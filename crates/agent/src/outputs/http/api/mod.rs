@@ -1,8 +1,9 @@
 //! `/api/v1`: who is where now, who was, and what changes, as JSON.
 //!
-//! `now` answers from the last snapshot, `history` from the ledger, `stream` follows the snapshots. `query` has what can be
+//! `about` says who answers, `now` answers from the last snapshot, `history` from the ledger, `stream` follows the snapshots. `query` has what can be
 //! asked, `filter` what it takes, `page` the order and the cursors, `problem` the refusals, `openapi` the description.
 
+mod about;
 mod changes;
 mod filter;
 mod history;
@@ -51,6 +52,7 @@ pub fn api(shared: Shared) -> Router {
     let streams = Arc::new(Semaphore::new(MOST_STREAMS));
     let queries = Arc::new(Semaphore::new(MOST_QUERIES));
     let routes = Router::new()
+        .route("/about", get(about::about))
         .route("/sessions", get(now::sessions))
         .route("/devices", get(now::devices))
         .route("/users", get(now::users))

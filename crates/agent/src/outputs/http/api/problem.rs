@@ -70,7 +70,7 @@ pub(super) async fn other_method(method: Method) -> Refusal {
 /// For a path that is not there.
 pub(super) async fn unknown_path(uri: Uri) -> Refusal {
     Refusal::absent(format_args!(
-        "{} is not there: allowed are /api/v1/sessions, /devices, /users, /allocations, /stream and /openapi.json",
+        "{} is not there: allowed are /api/v1/sessions, /devices, /users, /allocations, /stream, /about and /openapi.json",
         uri.path()
     ))
 }

@@ -79,6 +79,11 @@ pub(super) fn only_now<T>(name: &str, value: Option<&T>) -> Result<(), Refusal> 
     }
 }
 
+/// Of what has no parameters.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::outputs::http) struct OfNothing {}
+
 /// Of sessions.
 #[derive(Debug, serde::Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
