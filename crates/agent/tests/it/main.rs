@@ -12,6 +12,7 @@ mod chain;
 mod chart;
 mod cli;
 mod cluster;
+mod cluster_page;
 mod conservation;
 mod containers;
 mod dcgm;

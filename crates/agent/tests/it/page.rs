@@ -91,7 +91,7 @@ fn a_browser_gets_the_page_and_curl_the_list_of_what_there_is() {
     let about = Client::new(&format!("http://{}", serve.address())).unwrap().about().unwrap();
     assert_eq!((about.node, about.history), (None, false));
     let refused = serve.ask("GET", "/api/v1/about?x=1", "*/*").unwrap();
-    assert!(refused.starts_with("HTTP/1.1 400 ") && refused.contains("x"), "{refused}");
+    assert!(refused.starts_with("HTTP/1.1 400 ") && refused.contains("`x`"), "{refused}");
 }
 
 #[test]

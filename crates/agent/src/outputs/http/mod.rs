@@ -1,6 +1,7 @@
 //! HTTP from the last snapshot. A request never takes a sample.
 
 pub mod api;
+pub mod cluster;
 mod gzip;
 mod health;
 mod metrics;

@@ -11,7 +11,7 @@ mod nodes;
 mod refusals;
 mod removal;
 mod rules;
-mod scale;
+pub(crate) mod scale;
 mod security;
 mod variants;
 

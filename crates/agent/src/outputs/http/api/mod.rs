@@ -9,9 +9,9 @@ mod filter;
 mod history;
 mod now;
 mod openapi;
-mod page;
-mod problem;
-mod query;
+pub(in crate::outputs::http) mod page;
+pub(in crate::outputs::http) mod problem;
+pub(in crate::outputs::http) mod query;
 mod stream;
 #[cfg(test)]
 mod tests;
