@@ -8,6 +8,7 @@ mod golden;
 mod live;
 mod manifests;
 mod nodes;
+mod page;
 mod refusals;
 mod removal;
 mod rules;
