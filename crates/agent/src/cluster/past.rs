@@ -59,6 +59,21 @@ impl Past {
         })
     }
 
+    /// Whether what each user used is known already, so that nobody need be asked.
+    pub fn knows_use(&self, period: Period) -> bool {
+        self.used.get(&period, Instant::now()).is_some()
+    }
+
+    /// Whether this timeline is known already.
+    pub fn knows_timeline(&self, node: &str, gpu: GpuLabel, period: Period) -> bool {
+        self.timelines.get(&(node.to_owned(), gpu, period), Instant::now()).is_some()
+    }
+
+    /// Whether these figures are known already.
+    pub fn knows_figures(&self, about: &About, period: Period) -> bool {
+        self.figures.get(&(about.clone(), period), Instant::now()).is_some()
+    }
+
     /// What each user used, as `report` says it.
     pub fn used(&self, period: Period) -> anyhow::Result<Arc<Vec<Line>>> {
         kept(&self.used, period, || Ok(self.usage.usage(&period, By::User)?.lines))

@@ -82,3 +82,29 @@ pub(super) async fn made(
         Err(e) => Err(Refusal::unavailable(format_args!("the answer was not made: {e}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+
+    #[test]
+    fn an_answer_waits_for_its_turn_and_then_is_refused() {
+        let turns = Arc::new(Semaphore::new(0));
+        let ask = || async {
+            let answer = made(&turns, "busy", || Ready::of(&"a", Gzip(true))).await;
+            answer.unwrap_or_else(IntoResponse::into_response)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let refused = runtime.block_on(ask());
+        assert_eq!(
+            (refused.status(), &refused.headers()["retry-after"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap())
+        );
+        turns.add_permits(1);
+        let answered = runtime.block_on(ask());
+        assert_eq!((answered.status(), answered.headers().get("content-encoding")), (StatusCode::OK, None));
+        assert_eq!(turns.available_permits(), 1, "and the next one's turn comes");
+    }
+}

@@ -48,6 +48,11 @@ impl Shared {
         Self { looker, past: Arc::new(past), clock, queries: Arc::new(queries), answers: Arc::new(answers) }
     }
 
+    /// The turns of a question of the past: only where Prometheus is to be asked are they its own.
+    fn turns(&self, is_known: bool) -> &Arc<Semaphore> {
+        if is_known { &self.answers } else { &self.queries }
+    }
+
     /// Unix seconds.
     fn now(&self) -> f64 {
         self.clock.now_us() as f64 / 1e6

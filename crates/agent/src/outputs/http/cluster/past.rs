@@ -7,6 +7,7 @@ use super::{Asked, Shared};
 use crate::cluster::past::{About, rounded};
 use crate::cluster::{AskedUsers, check_order};
 use crate::outputs::http::api::problem::Refusal;
+use crate::report::period::Period;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -35,7 +36,7 @@ pub(super) async fn users(
     check_order(wanted.sort.as_deref()).map_err(bad_sort)?;
     let (seen, gzip, now) = (seen(&shared).await?, Gzip::of(&headers), shared.now());
     let past = Arc::clone(&shared.past);
-    made(&shared.queries, BUSY, move || {
+    made(shared.turns(past.knows_use(period)), BUSY, move || {
         let lines = past.used(period).map_err(|e| failed(&e))?;
         let (users, total) = seen.index.users(&lines, &wanted).map_err(bad_sort)?;
         let (since, until) = (period.since_us as f64 / 1e6, period.until_us as f64 / 1e6);
@@ -54,7 +55,7 @@ pub(super) async fn timeline(
     let gpu = required("gpu", asked.gpu, A_DEVICE)?.0;
     let period = rounded(of_period(asked.since, asked.until, shared.clock.now_us())?);
     let (past, gzip) = (Arc::clone(&shared.past), Gzip::of(&headers));
-    made(&shared.queries, BUSY, move || {
+    made(shared.turns(past.knows_timeline(&node, gpu, period)), BUSY, move || {
         let timeline = past.timeline(&node, gpu, period).map_err(|e| failed(&e))?;
         Ready::of(&*timeline, gzip)
     })
@@ -88,10 +89,10 @@ async fn figures(
     shared: &Shared,
     headers: &HeaderMap,
     about: About,
-    period: crate::report::period::Period,
+    period: Period,
 ) -> Result<Response, Refusal> {
     let (past, gzip) = (Arc::clone(&shared.past), Gzip::of(headers));
-    made(&shared.queries, BUSY, move || {
+    made(shared.turns(past.knows_figures(&about, period)), BUSY, move || {
         let figures = past.figures(&about, period).map_err(|e| failed(&e))?;
         Ready::of(&*figures, gzip)
     })
