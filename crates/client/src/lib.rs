@@ -29,7 +29,7 @@ pub use view::View;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use gpu_session_api::{
-    AllocationHistory, Allocations, DeviceUsages, Devices, SessionHistory, Sessions, UserUsages, Users,
+    About, AllocationHistory, Allocations, DeviceUsages, Devices, SessionHistory, Sessions, UserUsages, Users,
 };
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -113,6 +113,11 @@ impl Client {
         })?;
         value.set_sensitive(true);
         Ok(Self { authorization: Some(value), ..self })
+    }
+
+    /// Who answers, and for what.
+    pub fn about(&self) -> Result<About, Error> {
+        self.get("about", &[])
     }
 
     /// Sessions now.

@@ -2,6 +2,7 @@
 
 use super::{NodeView, View};
 use gpu_session_api::{Allocation, Device, Session};
+use gpu_session_core::ids::GpuLabel;
 use gpu_session_core::sample::DeviceFacts;
 use gpu_session_core::select::{Selection, Selector};
 use std::fmt::Write as _;
@@ -27,7 +28,7 @@ pub struct Filter {
 impl Filter {
     /// Leaves what it takes.
     pub fn apply(&self, view: &mut View) {
-        let named = |node: &NodeView| takes(&self.nodes, node.node.as_deref());
+        let named = |node: &NodeView| is_one_of(&self.nodes, node.node.as_deref());
         view.nodes.retain(|node| self.nodes.is_empty() || named(node));
         for node in &mut view.nodes {
             self.narrow(node);
@@ -61,18 +62,18 @@ impl Filter {
     }
 
     fn takes_session(&self, session: &Session, now: Option<f64>) -> bool {
-        takes(&self.users, session.user.as_deref())
-            && takes(&self.namespaces, session.namespace.as_deref())
-            && takes(&self.pods, session.pod.as_deref())
+        is_one_of(&self.users, session.user.as_deref())
+            && is_one_of(&self.namespaces, session.namespace.as_deref())
+            && is_one_of(&self.pods, session.pod.as_deref())
             && self.idle.is_none_or(|least| {
                 now.and_then(|now| idle_seconds(session, now)).is_some_and(|idle| idle >= least.as_secs_f64())
             })
     }
 
     fn takes_allocation(&self, held: &Allocation) -> bool {
-        takes(&self.users, held.user.as_deref())
-            && takes(&self.namespaces, Some(&held.namespace))
-            && takes(&self.pods, Some(&held.pod))
+        is_one_of(&self.users, held.user.as_deref())
+            && is_one_of(&self.namespaces, Some(&held.namespace))
+            && is_one_of(&self.pods, Some(&held.pod))
             && self.idle.is_none_or(|least| held.idle_seconds.is_some_and(|idle| idle >= least.as_secs_f64()))
     }
 
@@ -98,7 +99,7 @@ impl Filter {
     }
 }
 
-fn takes(names: &[String], name: Option<&str>) -> bool {
+fn is_one_of(names: &[String], name: Option<&str>) -> bool {
     names.is_empty() || names.iter().any(|wanted| Some(wanted.as_str()) == name)
 }
 
@@ -121,10 +122,27 @@ pub fn idle_seconds(session: &Session, now: f64) -> Option<f64> {
     Some((now - since).max(0.0))
 }
 
+/// The label of a device that the driver, Prometheus or the ledger named.
+pub(crate) fn label(text: &str) -> GpuLabel {
+    let mut numbers = text.split('_').map(|number| number.parse().unwrap_or(u32::MAX));
+    let gpu = numbers.next().unwrap_or(u32::MAX);
+    GpuLabel { gpu, instance: numbers.next().zip(numbers.next()) }
+}
+
+/// Whether a device is meant: an index takes all instances of the GPU.
+pub(crate) fn takes(wanted: GpuLabel, device: GpuLabel) -> bool {
+    wanted == device || (wanted.instance.is_none() && wanted.gpu == device.gpu)
+}
+
+/// Whether a name is the one that is wanted; the empty text takes what is not known.
+pub(crate) fn is(wanted: Option<&String>, have: Option<&str>) -> bool {
+    wanted.is_none_or(|wanted| wanted == have.unwrap_or_default())
+}
+
 /// What chooses a device; `None` where its label is none.
 fn facts(device: &Device) -> Option<DeviceFacts> {
     let label = match device.gpu.parse().ok()? {
-        Selector::Index(gpu) => gpu_session_core::ids::GpuLabel { gpu, instance: None },
+        Selector::Index(gpu) => GpuLabel { gpu, instance: None },
         Selector::Instance(label) => label,
         Selector::Uuid(_) | Selector::PciBusId(_) => return None,
     };

@@ -3,7 +3,7 @@
 //! Only what the metrics carry is there: `uid`, `pod_uid`, `container_id`, `measured_since_time` and `allocated` of a session,
 //! and the words of a source's errors, are in no metric.
 
-mod read;
+pub(crate) mod read;
 mod scraped;
 
 use super::{Looks, View};
@@ -140,20 +140,17 @@ impl Prometheus {
         Ok(())
     }
 
-    /// The series of these metrics, by the labels that are ours and by where they come from. What replicas of a Prometheus
-    /// have twice becomes one.
+    /// The series of these metrics, by the labels that are ours and by where they come from.
     fn series(&self, names: &[&str], labels: &[&str]) -> String {
-        let by = read::origin_labels().chain(labels.iter().flat_map(|label| read::spellings(label)));
-        let by: Vec<String> = by.collect();
-        let names = names.join("|");
+        let (by, names) = (read::by(labels), names.join("|"));
         let matcher = if self.matcher.is_empty() { String::new() } else { format!(", {}", self.matcher) };
-        format!("max by (__name__, {}) ({{__name__=~\"{names}\"{matcher}}})", by.join(", "))
+        format!("max by (__name__, {by}) ({{__name__=~\"{names}\"{matcher}}})")
     }
 
     fn last_samples(&self) -> String {
-        let by: Vec<String> = read::origin_labels().collect();
+        let by = read::by(&[]);
         let matcher = if self.matcher.is_empty() { String::new() } else { format!("{{{}}}", self.matcher) };
-        format!("max by ({}) (max_over_time({LAST_SAMPLE}{matcher}[{REMEMBERED}]))", by.join(", "))
+        format!("max by ({by}) (max_over_time({LAST_SAMPLE}{matcher}[{REMEMBERED}]))")
     }
 }
 

@@ -5,33 +5,30 @@ use gpu_session_core::text::clean;
 use std::collections::BTreeMap;
 
 /// Labels as they were told, cleaned.
-pub(super) type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// A series at one time.
-pub(super) struct Series {
+pub(crate) struct Series {
     labels: Labels,
     /// `None` where it is no number.
-    pub(super) value: Option<f64>,
+    pub(crate) value: Option<f64>,
 }
 
 /// Where series come from: one scraped address in one job, of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     /// Name of the node: by its label `node`, else `instance`.
-    pub(super) node: String,
+    pub(crate) node: String,
     instance: String,
     job: String,
 }
 
-/// Labels that tell where a series comes from.
-pub(super) fn origin_labels() -> impl Iterator<Item = String> {
-    ["node", "exported_node", "instance", "job"].into_iter().map(str::to_owned)
-}
-
-/// How Prometheus may call a label of ours: where its target has it too, and Prometheus was not told to honor ours, it is
-/// renamed.
-pub(super) fn spellings(label: &str) -> [String; 2] {
-    [label.to_owned(), exported(label)]
+/// What to aggregate by: where a series comes from, and these labels of ours however Prometheus calls them. It renames one
+/// that its target has too, where it was not told to honor ours. What replicas of a Prometheus have twice becomes one.
+pub(crate) fn by(labels: &[&str]) -> String {
+    let origin = ["node", "exported_node", "instance", "job"].into_iter().map(str::to_owned);
+    let ours = labels.iter().flat_map(|label| [(*label).to_owned(), exported(label)]);
+    origin.chain(ours).collect::<Vec<_>>().join(", ")
 }
 
 fn exported(label: &str) -> String {
@@ -39,9 +36,14 @@ fn exported(label: &str) -> String {
 }
 
 impl Series {
-    pub(super) fn of(series: answer::Series) -> Self {
+    pub(crate) fn of(series: answer::Series) -> Self {
         let labels = series.labels.into_iter().map(|(name, value)| (name, clean(&value)));
         Self { labels: labels.filter(|(_, value)| !value.is_empty()).collect(), value: series.value }
+    }
+
+    /// All labels, cleaned.
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     pub(super) fn name(&self) -> &str {
@@ -53,11 +55,11 @@ impl Series {
     }
 
     /// The label as we wrote it.
-    pub(super) fn label(&self, label: &str) -> Option<&str> {
+    pub(crate) fn label(&self, label: &str) -> Option<&str> {
         self.renamed(label).or_else(|| self.plain(label))
     }
 
-    pub(super) fn text(&self, label: &str) -> Option<String> {
+    pub(crate) fn text(&self, label: &str) -> Option<String> {
         self.label(label).map(str::to_owned)
     }
 
@@ -65,7 +67,7 @@ impl Series {
         self.plain(&exported(label))
     }
 
-    pub(super) fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         let text = |label| self.plain(label).unwrap_or("").to_owned();
         let instance = text("instance");
         let node = self.label("node").map_or_else(|| instance.clone(), str::to_owned);
@@ -73,14 +75,14 @@ impl Series {
     }
 
     /// The labels of the target among those that only sessions and allocations have.
-    pub(super) fn target(&self) -> Labels {
+    pub(crate) fn target(&self) -> Labels {
         let own = POD.iter().filter_map(|label| self.labels.get_key_value(*label));
         own.map(|(label, value)| (label.clone(), value.clone())).collect()
     }
 
     /// Namespace, pod and container as we wrote them. Where they were empty and the target has such labels, Prometheus puts in
     /// the target's: those of our own pod, or of node_exporter's.
-    pub(super) fn pod(&self, target: &Labels) -> [Option<String>; 3] {
+    pub(crate) fn pod(&self, target: &Labels) -> [Option<String>; 3] {
         let foreign = |label: &str| {
             self.renamed(label).is_none() && self.plain(label) == target.get(label).map(String::as_str)
         };
@@ -90,4 +92,5 @@ impl Series {
     }
 }
 
-const POD: [&str; 3] = ["namespace", "pod", "container"];
+/// Labels of ours that targets often have too.
+pub(crate) const POD: [&str; 3] = ["namespace", "pod", "container"];

@@ -11,8 +11,11 @@ impl Asks for Given {
         let names =
             ["max_over_time(", "gpu_device_info", "gpu_session_info", "gpu_session_start", "gpu_allocation"];
         let place = names.iter().position(|name| query.contains(name)).unwrap();
-        let series =
-            self.0[place].iter().map(|s| answer::Series { labels: s.labels.clone(), value: s.value });
+        let series = self.0[place].iter().map(|s| answer::Series {
+            labels: s.labels.clone(),
+            value: s.value,
+            values: Vec::new(),
+        });
         Ok(Vector { series: series.collect(), warnings: Vec::new() })
     }
 
@@ -24,7 +27,11 @@ impl Asks for Given {
 fn series(name: &str, labels: &str, value: f64) -> answer::Series {
     let pairs = labels.split_whitespace().map(|pair| pair.split_once('=').unwrap());
     let pairs = pairs.chain([("__name__", name)]);
-    answer::Series { labels: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(), value: Some(value) }
+    answer::Series {
+        labels: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+        value: Some(value),
+        values: Vec::new(),
+    }
 }
 
 fn look(parts: [Vec<answer::Series>; 5]) -> anyhow::Result<View> {

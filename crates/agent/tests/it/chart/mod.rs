@@ -8,10 +8,11 @@ mod golden;
 mod live;
 mod manifests;
 mod nodes;
+mod page;
 mod refusals;
 mod removal;
 mod rules;
-mod scale;
+pub(crate) mod scale;
 mod security;
 mod variants;
 
