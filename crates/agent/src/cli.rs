@@ -1,8 +1,10 @@
 //! The command line.
 
+mod given;
 mod look;
 
-pub use look::{KubectlArgs, LookArgs, PsArgs, ShowArgs, TopArgs, is_plugin};
+pub use given::{read, read_from};
+pub use look::{KubectlArgs, LookArgs, PLUGIN, PsArgs, ShowArgs, TopArgs, is_plugin};
 
 use crate::config::{parse_duration, parse_size};
 use crate::outputs::otlp::Protocol;
@@ -59,7 +61,7 @@ pub enum Command {
   gpu-session-monitor top
   gpu-session-monitor top --interval 5s --device 0,1
   gpu-session-monitor top --replay capture.json
-  gpu-session-monitor top --prometheus http://127.0.0.1:9090")]
+  gpu-session-monitor top --prometheus http://127.0.0.1:9090 --node gpu-7 --gpu 0,1")]
     Top(TopArgs),
     /// Check everything that is needed, and say what to do about what is missing.
     #[command(after_help = "Examples:

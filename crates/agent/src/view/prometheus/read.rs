@@ -2,7 +2,7 @@
 
 use crate::report::prometheus::answer;
 use gpu_session_core::text::clean;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Labels as they were told, cleaned.
 pub(super) type Labels = BTreeMap<String, String>;
@@ -14,9 +14,11 @@ pub(super) struct Series {
     pub(super) value: Option<f64>,
 }
 
-/// Where series come from: one scraped address in one job, of a node.
+/// Where series come from: one scraped address in one job, of a node in a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Origin {
+    /// Name of the cluster, by its label `cluster`; empty where there is none.
+    pub(super) cluster: String,
     /// Name of the node: by its label `node`, else `instance`.
     pub(super) node: String,
     instance: String,
@@ -25,7 +27,7 @@ pub(super) struct Origin {
 
 /// Labels that tell where a series comes from.
 pub(super) fn origin_labels() -> impl Iterator<Item = String> {
-    ["node", "exported_node", "instance", "job"].into_iter().map(str::to_owned)
+    ["cluster", "exported_cluster", "node", "exported_node", "instance", "job"].into_iter().map(str::to_owned)
 }
 
 /// How Prometheus may call a label of ours: where its target has it too, and Prometheus was not told to honor ours, it is
@@ -69,7 +71,7 @@ impl Series {
         let text = |label| self.plain(label).unwrap_or("").to_owned();
         let instance = text("instance");
         let node = self.label("node").map_or_else(|| instance.clone(), str::to_owned);
-        Origin { node, instance, job: text("job") }
+        Origin { cluster: self.text("cluster").unwrap_or_default(), node, instance, job: text("job") }
     }
 
     /// The labels of the target among those that only sessions and allocations have.
@@ -79,11 +81,11 @@ impl Series {
     }
 
     /// Namespace, pod and container as we wrote them. Where they were empty and the target has such labels, Prometheus puts in
-    /// the target's: those of our own pod, or of node_exporter's.
-    pub(super) fn pod(&self, target: &Labels) -> [Option<String>; 3] {
-        let foreign = |label: &str| {
-            self.renamed(label).is_none() && self.plain(label) == target.get(label).map(String::as_str)
-        };
+    /// the target's: those of our own pod, or of node_exporter's. While such a pod is replaced there are two targets.
+    pub(super) fn pod(&self, targets: &BTreeSet<Labels>) -> [Option<String>; 3] {
+        let of_a_target =
+            |label: &str| targets.iter().any(|of| of.get(label).map(String::as_str) == self.plain(label));
+        let foreign = |label: &str| self.renamed(label).is_none() && of_a_target(label);
         let pod = self.label("pod").filter(|_| !foreign("pod")).map(str::to_owned);
         let with_pod = |label| self.text(label).filter(|_| pod.is_some() || !foreign(label));
         [with_pod("namespace"), pod.clone(), with_pod("container")]

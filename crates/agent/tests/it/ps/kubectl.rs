@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const NAMESPACE: &str = "monitoring";
 const POD: &str = "prometheus-0";
+const OTHER: &str = "prometheus-operated";
 const USUAL: &str = "kube-prometheus-stack-prometheus";
 
 /// An address of this machine that endpoints may have: none of loopback. Nothing is sent.
@@ -50,7 +51,8 @@ fn metrics() -> String {
          gpu_device_info{{node=\"gpu-7\",gpu=\"0\",uuid=\"GPU-a\",model=\"NVIDIA L40S\"}} 1\n\
          gpu_session_count{{node=\"gpu-7\",gpu=\"0\"}} 1\n\
          gpu_session_info{{{session},uuid=\"GPU-a\",pid=\"10\",command=\"train\",namespace=\"ml\",pod=\"train-0\"}} 1\n\
-         gpu_session_start_time_seconds{{{session}}} {}\n",
+         gpu_session_start_time_seconds{{{session}}} {}\n\
+         gpu_session_collector_source_up{{node=\"gpu-7\",source=\"nvml\"}} 1\n",
         now - 60
     )
 }
@@ -166,6 +168,33 @@ fn the_cluster_is_shown_through_its_api_server() {
         "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody" }],
     }));
     cluster.wait_for("the right", || run(&nobody, &["--service", &named]).code == 0);
+
+    // While it looks for one, a service that it may not ask is as good as none; where none is left, that is told.
+    let searched = run(&nobody, &[]);
+    assert_eq!(searched.code, 0, "the one whose right was given: {}", searched.stderr);
+    service(&cluster, OTHER, &json!({}), place);
+    let right = |name: &str| {
+        let role = json!({ "rules": [{ "apiGroups": [""], "resources": ["services/proxy"], "resourceNames": [name], "verbs": ["get"] }] });
+        let patch = ["patch", "role", "gpu-sessions", "--namespace", NAMESPACE, "--type=merge", "--patch"];
+        cluster.kubectl(&[&patch[..], &[&role.to_string()]].concat());
+    };
+    right(&format!("{OTHER}:9090"));
+    let named = format!("{NAMESPACE}/{OTHER}:9090");
+    cluster.wait_for("the other right", || {
+        run(&nobody, &["--service", &named]).code == 0
+            && run(&nobody, &["--service", &format!("{NAMESPACE}/{USUAL}:9090")]).code == 1
+    });
+    let searched = run(&nobody, &[]);
+    assert!(searched.code == 0 && searched.stdout.contains("alice"), "{}", searched.stderr);
+    right("none");
+    cluster.wait_for("no right", || run(&nobody, &["--service", &named]).code == 1);
+    let searched = run(&nobody, &[]);
+    assert_eq!((searched.code, searched.stdout.as_str()), (1, ""));
+    assert!(
+        searched.stderr.contains("services/proxy") && searched.stderr.contains("--service <namespace>"),
+        "{}",
+        searched.stderr
+    );
 
     // By its label; of two none is guessed.
     let label = json!({ "app.kubernetes.io/name": "prometheus" });
