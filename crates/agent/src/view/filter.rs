@@ -188,3 +188,37 @@ fn facts(device: &Device) -> Option<DeviceFacts> {
         compute_fraction: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(name: &str, sessions: u64) -> NodeView {
+        let device = json!({ "gpu": "0", "uuid": "GPU-a", "sessions": sessions });
+        let device = serde_json::from_value(device).unwrap();
+        NodeView {
+            node: Some(name.to_owned()),
+            timestamp: Some(1.0),
+            devices: vec![device],
+            ..NodeView::default()
+        }
+    }
+
+    #[test]
+    fn counts_beyond_all_bounds_stay_counts() {
+        let mut view = View { nodes: vec![node("a", u64::MAX), node("b", u64::MAX)] };
+        let left = Filter::default().apply(&mut view, None);
+        assert_eq!((left.sessions, left.unlisted, left.unsure), (u64::MAX, u64::MAX, false));
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_has_its_name_with_and_without_it() {
+        for (name, left) in [("gpu-7", 2), ("a/gpu-7", 1), ("a", 0), ("gpu-8", 0)] {
+            let mut view = View { nodes: vec![node("a/gpu-7", 1), node("b/gpu-7", 1)] };
+            let filter = Filter { nodes: vec![name.to_owned()], ..Filter::default() };
+            let absent = filter.apply(&mut view, None).absent;
+            assert_eq!((view.nodes.len(), absent.is_empty()), (left, left > 0), "{name}: {absent:?}");
+        }
+    }
+}

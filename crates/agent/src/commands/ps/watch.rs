@@ -63,7 +63,7 @@ fn watch(mut source: Box<dyn Looks + Send>, page: &Page, interval: Duration) -> 
 /// Where the views go.
 #[derive(Default)]
 struct Screen {
-    cleared: bool,
+    begun: bool,
 }
 
 impl Screen {
@@ -81,7 +81,13 @@ impl Screen {
                     crate::say::warn(error);
                     Ok(())
                 }
-                None => write(&page.render(view.clone())?.text),
+                None => {
+                    let shown = page.render(view.clone())?;
+                    if !std::mem::replace(&mut self.begun, true) {
+                        shown.left.absent.iter().for_each(crate::say::warn);
+                    }
+                    write(&shown.text)
+                }
             };
         }
         let shown = page.render(view.clone())?;
@@ -94,7 +100,7 @@ impl Screen {
         text += "\n";
         text += &shown.text;
         let Some(size) = terminal::size() else { return write(&format!("{text}\n")) };
-        let clear = if std::mem::replace(&mut self.cleared, true) { "" } else { terminal::CLEAR };
+        let clear = if std::mem::replace(&mut self.begun, true) { "" } else { terminal::CLEAR };
         write(&format!("{clear}{}", terminal::redraw(&text, size)))
     }
 }
