@@ -1,9 +1,11 @@
 //! The command line.
 
+mod given;
 mod look;
 mod web;
 
-pub use look::{KubectlArgs, LookArgs, PsArgs, ShowArgs, TopArgs, is_plugin};
+pub use given::{read, read_from};
+pub use look::{KubectlArgs, LookArgs, PLUGIN, PsArgs, ShowArgs, TopArgs, is_plugin};
 pub use web::WebArgs;
 
 use crate::config::{parse_duration, parse_size};
@@ -61,7 +63,7 @@ pub enum Command {
   gpu-session-monitor top
   gpu-session-monitor top --interval 5s --device 0,1
   gpu-session-monitor top --replay capture.json
-  gpu-session-monitor top --prometheus http://127.0.0.1:9090")]
+  gpu-session-monitor top --prometheus http://127.0.0.1:9090 --node gpu-7 --gpu 0,1")]
     Top(TopArgs),
     /// Serve a page of the whole cluster, from what its Prometheus has.
     #[command(after_help = "Examples:

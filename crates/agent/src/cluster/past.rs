@@ -272,7 +272,9 @@ mod tests {
         }
         for (_, expression) in of_user(&Series::of_user("a", "cluster=\"x\""), 15) {
             assert!(
-                expression.starts_with("sum(max by (node, exported_node, instance, job, gpu"),
+                expression.starts_with(
+                    "sum(max by (cluster, exported_cluster, node, exported_node, instance, job, gpu"
+                ),
                 "{expression}"
             );
             assert!(

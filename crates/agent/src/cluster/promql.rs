@@ -65,7 +65,20 @@ impl Series {
     }
 }
 
-fn of_node(node: &str) -> Vec<String> {
+/// A node by the name that a view gives it, which has that of its cluster before it where there are several.
+fn of_node(name: &str) -> Vec<String> {
+    let mut ways = by_labels(name);
+    if let Some((cluster, node)) = name.split_once('/') {
+        let cluster = quoted(cluster);
+        let clusters =
+            [format!("exported_cluster={cluster}"), format!("exported_cluster=\"\",cluster={cluster}")];
+        let of = |way: &String| clusters.iter().map(|cluster| format!("{cluster},{way}")).collect::<Vec<_>>();
+        ways.extend(by_labels(node).iter().flat_map(of));
+    }
+    ways
+}
+
+fn by_labels(node: &str) -> Vec<String> {
     let node = quoted(node);
     vec![
         format!("exported_node={node}"),
@@ -106,6 +119,9 @@ mod tests {
             series.0[3],
             r#"exported_node="",node="n\"1",exported_gpu="",gpu=~"3(_[0-9]+_[0-9]+)?",cluster="a""#
         );
+        let of_cluster = Series::of_node("lab/n", "");
+        assert_eq!(of_cluster.0.len(), 9);
+        assert_eq!(of_cluster.0[6], r#"exported_cluster="",cluster="lab",exported_node="",node="n""#);
         let instance = Series::of_device("n", GpuLabel { gpu: 3, instance: Some((1, 0)) }, "");
         assert_eq!(instance.0[0], r#"exported_node="n",exported_gpu=~"3_1_0""#);
         assert_eq!(Series::of_user("", "").0, [r#"exported_user="",user="""#]);

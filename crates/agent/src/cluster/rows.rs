@@ -1,7 +1,8 @@
 //! Sessions and allocations, each with its node.
 
 use super::list::{Field, Key, Order, Words, searchable};
-use crate::view::filter::{idle_seconds, is, label, takes};
+use crate::view::filter::{is, label, takes};
+use crate::view::session::idle_seconds;
 use gpu_session_api::{Allocation, OnNode, Session};
 use gpu_session_core::ids::GpuLabel;
 use std::time::Duration;

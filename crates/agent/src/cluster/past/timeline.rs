@@ -10,7 +10,7 @@ use crate::report::prometheus::client::Client;
 use crate::view::prometheus::read::{self, Labels, Origin};
 use gpu_session_api::{SCHEMA_VERSION, Timeline, TimelineSession};
 use gpu_session_core::ids::GpuLabel;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Sessions of an answer.
 const MOST: usize = 2_000;
@@ -106,12 +106,15 @@ impl Question {
         let there = node(SAMPLE, &[], &str::to_owned)?;
         let targets = node("gpu_device_info", &read::POD, &last)?;
 
-        let targets: BTreeMap<Origin, Labels> = targets.iter().map(|s| (s.origin(), s.target())).collect();
+        let mut of_origin: BTreeMap<Origin, BTreeSet<Labels>> = BTreeMap::new();
+        for series in &targets {
+            of_origin.entry(series.origin()).or_default().insert(series.target());
+        }
         let lasts: HashMap<&Labels, f64> =
             lasts.iter().filter_map(|series| Some((series.labels(), series.value?))).collect();
         let seen = infos.iter().filter_map(|series| {
-            let target = targets.get(&series.origin()).cloned().unwrap_or_default();
-            Some(Seen { session: session(series, &target)?, last: lasts.get(series.labels()).copied() })
+            let targets = of_origin.get(&series.origin()).cloned().unwrap_or_default();
+            Some(Seen { session: session(series, &targets)?, last: lasts.get(series.labels()).copied() })
         });
         Ok(Told {
             step: self.step as f64,
@@ -128,9 +131,9 @@ fn by_name(answer: &[read::Series]) -> HashMap<String, f64> {
     answer.iter().filter_map(|series| Some((series.text("session")?, series.value?))).collect()
 }
 
-/// Of `gpu_session_info`, whose target has these labels.
-fn session(series: &read::Series, target: &Labels) -> Option<TimelineSession> {
-    let [namespace, pod, container] = series.pod(target);
+/// Of `gpu_session_info`, whose targets have these labels.
+fn session(series: &read::Series, targets: &BTreeSet<Labels>) -> Option<TimelineSession> {
+    let [namespace, pod, container] = series.pod(targets);
     Some(TimelineSession {
         session: series.text("session")?,
         gpu: series.text("gpu")?,

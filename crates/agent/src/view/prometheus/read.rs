@@ -2,7 +2,7 @@
 
 use crate::report::prometheus::answer;
 use gpu_session_core::text::clean;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Labels as they were told, cleaned.
 pub(crate) type Labels = BTreeMap<String, String>;
@@ -14,9 +14,11 @@ pub(crate) struct Series {
     pub(crate) value: Option<f64>,
 }
 
-/// Where series come from: one scraped address in one job, of a node.
+/// Where series come from: one scraped address in one job, of a node in a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
+    /// Name of the cluster, by its label `cluster`; empty where there is none.
+    pub(crate) cluster: String,
     /// Name of the node: by its label `node`, else `instance`.
     pub(crate) node: String,
     instance: String,
@@ -24,9 +26,10 @@ pub(crate) struct Origin {
 }
 
 /// What to aggregate by: where a series comes from, and these labels of ours however Prometheus calls them. It renames one
-/// that its target has too, where it was not told to honor ours. What replicas of a Prometheus have twice becomes one.
+/// that its target has too, where it was not told to honor ours.
 pub(crate) fn by(labels: &[&str]) -> String {
-    let origin = ["node", "exported_node", "instance", "job"].into_iter().map(str::to_owned);
+    let origin = ["cluster", "exported_cluster", "node", "exported_node", "instance", "job"];
+    let origin = origin.into_iter().map(str::to_owned);
     let ours = labels.iter().flat_map(|label| [(*label).to_owned(), exported(label)]);
     origin.chain(ours).collect::<Vec<_>>().join(", ")
 }
@@ -71,7 +74,7 @@ impl Series {
         let text = |label| self.plain(label).unwrap_or("").to_owned();
         let instance = text("instance");
         let node = self.label("node").map_or_else(|| instance.clone(), str::to_owned);
-        Origin { node, instance, job: text("job") }
+        Origin { cluster: self.text("cluster").unwrap_or_default(), node, instance, job: text("job") }
     }
 
     /// The labels of the target among those that only sessions and allocations have.
@@ -81,11 +84,11 @@ impl Series {
     }
 
     /// Namespace, pod and container as we wrote them. Where they were empty and the target has such labels, Prometheus puts in
-    /// the target's: those of our own pod, or of node_exporter's.
-    pub(crate) fn pod(&self, target: &Labels) -> [Option<String>; 3] {
-        let foreign = |label: &str| {
-            self.renamed(label).is_none() && self.plain(label) == target.get(label).map(String::as_str)
-        };
+    /// the target's: those of our own pod, or of node_exporter's. While such a pod is replaced there are two targets.
+    pub(crate) fn pod(&self, targets: &BTreeSet<Labels>) -> [Option<String>; 3] {
+        let of_a_target =
+            |label: &str| targets.iter().any(|of| of.get(label).map(String::as_str) == self.plain(label));
+        let foreign = |label: &str| self.renamed(label).is_none() && of_a_target(label);
         let pod = self.label("pod").filter(|_| !foreign("pod")).map(str::to_owned);
         let with_pod = |label| self.text(label).filter(|_| pod.is_some() || !foreign(label));
         [with_pod("namespace"), pod.clone(), with_pod("container")]
