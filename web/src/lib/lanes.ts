@@ -1,0 +1,35 @@
+// Lanes of a timeline: sessions that overlap lie below each other, those of one group together.
+
+import type { Span } from "../types.ts"
+
+export interface Lane<T> {
+  spans: T[]
+}
+
+export interface Group<T> {
+  name: string | null
+  lanes: Lane<T>[]
+}
+
+/** Groups in the order in which they first begin; in each as few lanes as there are sessions at once. */
+export function lanes<T extends Pick<Span, "start_time" | "end_time">>(spans: readonly T[], name: (span: T) => string | null): Group<T>[] {
+  const groups = new Map<string | null, Group<T>>()
+  for (const span of [...spans].sort((a, b) => a.start_time - b.start_time)) {
+    const key = name(span)
+    let group = groups.get(key)
+    if (!group) groups.set(key, (group = { name: key, lanes: [] }))
+    const lane = group.lanes.find(({ spans }) => (spans.at(-1)?.end_time ?? 0) <= span.start_time)
+    if (lane) lane.spans.push(span)
+    else group.lanes.push({ spans: [span] })
+  }
+  return [...groups.values()]
+}
+
+/** A colour of eight for a name, the same each time. */
+export function hue(name: string | null): number | null {
+  if (name === null) return null
+  // FNV-1a; its upper bits too, or names that are alike share a colour.
+  let hash = 0x811c9dc5
+  for (const c of name) hash = Math.imul(hash ^ (c.codePointAt(0) ?? 0), 0x01000193) >>> 0
+  return (hash ^ (hash >>> 15)) & 7
+}
