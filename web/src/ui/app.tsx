@@ -17,10 +17,12 @@ const views = { overview: Overview, sessions: Sessions, users: Users, idle: Idle
 export function App() {
   const m = messages.value
   const { view } = route.value
+  // Read here, so that a change draws this again.
+  const mode = isDark.value ? "dark" : "light"
   const name = isCluster.value ? m.cluster : (about.value?.node ?? null)
   useLayoutEffect(() => {
     document.documentElement.lang = language.value
-    document.documentElement.dataset["theme"] = isDark.value ? "dark" : "light"
+    document.documentElement.dataset["theme"] = mode
     document.title = name === null ? m.title : `${m.title} · ${visible(name)}`
   })
   const View = views[view]

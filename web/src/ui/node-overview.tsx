@@ -9,7 +9,7 @@ import type { Device } from "../types.ts"
 import { asGib, Meter, Panel, Unknown, UserLink } from "./common.tsx"
 import { SessionTable } from "./sessions.tsx"
 import { Spark } from "./spark.tsx"
-import { labelOf, Legend, linesOf, uncutShare } from "./tile.tsx"
+import { labelOf, Legend, linesOf, Spoken, uncutShare } from "./tile.tsx"
 import { tipOf } from "./tooltip.tsx"
 
 /** The GPUs of a node as cards. */
@@ -95,10 +95,10 @@ function Block({ device, class: name }: { device: Device; class: string }) {
   const step = stepOf(device.utilization_ratio)
   const lines = linesOf(device, false)
   const title = labelOf(undefined, device)
-  const label = `${title}: ${lines.map(([key, value]) => `${key} ${value}`).join(", ")}`
   const word = use === "held" ? m.heldIdle : use === "free" ? m.free : use === "unknown" ? m.unknown : m.sessionCount(device.sessions ?? 0)
   return (
-    <a class={`tile block ${name} ${use} ${step === null ? "u-unknown" : `u${step}`}`} href={linkTo(route.value, "device", { gpu: device.gpu })} aria-label={label} {...tipOf(title, () => lines)}>
+    <a class={`tile block ${name} ${use} ${step === null ? "u-unknown" : `u${step}`}`} href={linkTo(route.value, "device", { gpu: device.gpu })} {...tipOf(title, () => lines)}>
+      <Spoken title={title} lines={lines} />
       {device.mig_profile && <span class="tile-label">{device.gpu} · {visible(device.mig_profile)}</span>}
       <b>{device.utilization_ratio === null ? "–" : percent(language.value, device.utilization_ratio)}</b>
       <span class="tile-who">{word}</span>

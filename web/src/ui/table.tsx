@@ -77,14 +77,14 @@ export function Table<T>({ name, columns, rows, identify, sort, empty, aside }: 
   const before = first * ROW
   const after = Math.max(0, (total - last - 1) * ROW)
   return (
-    <div class="table">
+    <div class="table" ref={measure}>
       <div class="table-bar">
         <span class="row-count" role="status">{rows.total === null ? m.loading : m.rows(count(language.value, total), total)}</span>
         {aside}
         <Download name={name} columns={columns} rows={rows} />
       </div>
       <div class="table-scroll" ref={scroll} tabIndex={0} role="region" aria-label={name}>
-        <table ref={measure} aria-label={name} aria-rowcount={total + 1}>
+        <table aria-label={name} aria-rowcount={total + 1}>
           <colgroup>{widthsOf(seen, width).map((own, i) => <col key={seen[i]?.id} style={{ width: `${own}px` }} />)}</colgroup>
           <thead><tr aria-rowindex={1}>{seen.map((column) => <SortHead key={column.id} column={column} sort={sort} />)}</tr></thead>
           <tbody>

@@ -29,9 +29,14 @@ export function linesOf(device: Device, old: boolean): [string, string][] {
   lines.push([m.memory, total === null ? used : `${used} / ${gib(lang, total)}`])
   lines.push([m.sessions, device.sessions === null ? m.unknown : String(device.sessions)])
   if (device.sessions !== 0) lines.push([m.users, usersOf(device, m)])
-  if (device.held_idle) lines.push([m.heldIdle, m.containers(device.held_idle)])
+  if (useOf(device) === "held") lines.push([m.heldIdle, m.containers(device.held_idle || device.allocations || 1)])
   else if (device.allocations !== null) lines.push([m.heldBy, m.containers(device.allocations)])
   return lines
+}
+
+/** What a device is, for who does not see its colour; read before what is written on it. */
+export function Spoken({ title, lines }: { title: string; lines: [string, string][] }) {
+  return <span class="hidden">{title}: {lines.map(([name, value]) => `${name} ${value}`).join(", ")}. </span>
 }
 
 export function labelOf(node: string | undefined, device: Device): string {
@@ -53,10 +58,10 @@ export function Tile({ node, old = false, device, dense }: TileProps) {
   const params: Parameters = node === undefined ? { gpu: device.gpu } : { node, gpu: device.gpu }
   const title = labelOf(node, device)
   const lines = linesOf(device, old)
-  const label = `${title}: ${lines.map(([name, value]) => `${name} ${value}`).join(", ")}`
   const classes = ["tile", use, step === null ? "u-unknown" : `u${step}`, old ? "old" : ""]
   return (
-    <a class={classes.join(" ")} href={linkTo(route.value, "device", params)} aria-label={label} {...tipOf(title, () => lines)}>
+    <a class={classes.join(" ")} href={linkTo(route.value, "device", params)} {...tipOf(title, () => lines)}>
+      <Spoken title={title} lines={lines} />
       {!dense && (
         <>
           <span class="tile-label">{device.gpu}</span>
