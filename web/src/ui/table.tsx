@@ -117,6 +117,7 @@ function Row<T>({ row, index, columns }: { row: T | undefined; index: number; co
 
 function Download<T>({ name, columns, rows }: { name: string; columns: Column<T>[]; rows: Rows<T> }) {
   const m = messages.value
+  void rows.version.value
   const [state, setState] = useState<"ready" | "busy" | "failed">("ready")
   const save = async () => {
     setState("busy")

@@ -1,13 +1,14 @@
 //! The page in a browser: Playwright plays a file of `web/tests/browser` in Chromium, against a real `serve` on the
-//! simulated node, and moves the node by a control that this answers.
+//! simulated node or a real `web` on a Prometheus, and moves them by a control that this answers.
 
 mod control;
+mod play;
 
-use crate::node::{Node, plain, scenario_file, workspace};
+use crate::cluster_page::{Page, known};
+use crate::node::{Node, plain, scenario_file};
+use crate::report::truth::Known;
 use crate::serve::Serve;
-use control::Control;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use play::{Scene, play};
 
 /// A node with a `serve` that goes away and comes back on the same port.
 struct Stage {
@@ -42,8 +43,13 @@ impl Stage {
             serve.sampled(&self.node);
         }
     }
+}
 
-    /// Does what the test in the browser asks for; whether there is such a thing.
+impl Scene for Stage {
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     fn obey(&mut self, path: &str) -> bool {
         match path {
             "/stop" => self.serve = None,
@@ -56,53 +62,61 @@ impl Stage {
         true
     }
 
-    /// Plays a file in the browser at the page of the node.
-    fn play(mut self, file: &str) {
-        let url = format!("http://127.0.0.1:{}", self.port);
-        let control = Control::listen();
-        let mut playing = Playing::start(&self.node.path("browser.log"), file, &url, &control.url());
-        let passed = loop {
-            if let Some(status) = playing.0.try_wait().unwrap() {
-                break status.success();
-            }
-            control.answer(|path| self.obey(path));
-        };
-        let log = std::fs::read_to_string(self.node.path("browser.log")).unwrap();
-        let served = self.serve.map(|serve| serve.log()).unwrap_or_default();
-        assert!(passed && log.contains(" passed"), "{file}: {log}\n{served}");
+    fn log(&self) -> String {
+        self.serve.as_ref().map(Serve::log).unwrap_or_default()
     }
 }
 
-/// Playwright, which ends with the test.
-struct Playing(Child);
+/// A cluster whose Prometheus goes away and comes back.
+struct ClusterStage {
+    prometheus: Known,
+    page: Page,
+}
 
-impl Playing {
-    fn start(log: &PathBuf, file: &str, page: &str, control: &str) -> Self {
-        let web = workspace().join("web");
-        let command = web.join("node_modules/@playwright/test/cli.js");
-        assert!(command.exists(), "{} is missing: scripts/page.sh fetches it", command.display());
-        let out = std::fs::File::create(log).unwrap();
-        // Each play has a folder of its own: several go on at once.
-        let results = log.with_file_name("browser");
-        let child = Command::new("node")
-            .arg(command)
-            .args(["test", &format!("/{file}"), "--output"])
-            .arg(results)
-            .current_dir(web)
-            .env("PAGE_URL", page)
-            .env("PAGE_CONTROL", control)
-            .stdin(Stdio::null())
-            .stderr(out.try_clone().unwrap())
-            .stdout(out)
-            .spawn();
-        Self(child.unwrap_or_else(|e| panic!("node: {e}; `make test` installs it (scripts/setup.sh)")))
+impl ClusterStage {
+    fn set() -> Self {
+        let prometheus = known();
+        let page = Page::of(&prometheus.url, &["--refresh", "5s"]);
+        Self { prometheus, page }
     }
 }
 
-impl Drop for Playing {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Scene for ClusterStage {
+    fn url(&self) -> String {
+        format!("http://{}", self.page.serve.address())
+    }
+
+    fn obey(&mut self, path: &str) -> bool {
+        match path {
+            "/stop" => self.prometheus.end(),
+            "/start" => self.prometheus.begin(),
+            _ => match path.strip_prefix("/at/").and_then(|seconds| seconds.parse().ok()) {
+                Some(seconds) => self.page.at(seconds),
+                None => return false,
+            },
+        }
+        true
+    }
+
+    fn log(&self) -> String {
+        self.page.serve.log()
+    }
+}
+
+/// Nothing: the file brings an invented cluster with it.
+struct Alone;
+
+impl Scene for Alone {
+    fn url(&self) -> String {
+        String::new()
+    }
+
+    fn obey(&mut self, _path: &str) -> bool {
+        false
+    }
+
+    fn log(&self) -> String {
+        String::new()
     }
 }
 
@@ -140,20 +154,30 @@ fn marked_up() -> Node {
 
 #[test]
 fn the_page_follows_a_node() {
-    Stage::set(demo(), 1).play("live.spec.ts");
+    play(Stage::set(demo(), 1), "live.spec.ts");
 }
 
 #[test]
 fn every_view_is_for_everybody() {
-    Stage::set(demo(), 1).play("views.spec.ts");
+    play(Stage::set(demo(), 1), "views.spec.ts");
 }
 
 #[test]
 fn names_that_are_markup_stay_text() {
-    Stage::set(marked_up(), 7).play("names.spec.ts");
+    play(Stage::set(marked_up(), 7), "names.spec.ts");
 }
 
 #[test]
 fn an_agent_that_goes_away_is_told_with_since_when() {
-    Stage::set(demo(), 1).play("away.spec.ts");
+    play(Stage::set(demo(), 1), "away.spec.ts");
+}
+
+#[test]
+fn the_page_of_a_cluster_searches_sorts_and_remembers() {
+    play(ClusterStage::set(), "cluster.spec.ts");
+}
+
+#[test]
+fn a_cluster_of_a_thousand_nodes_is_shown_by_what_is_seen() {
+    play(Alone, "many.spec.ts");
 }
