@@ -85,6 +85,7 @@ export const en = {
   loading: "Loading…",
   nothing: "Nothing here.",
   nothingFound: "Nothing matches.",
+  noNodes: "Prometheus knows of no node. Does it scrape what gpu-session-monitor writes or serves?",
   noDevices: "No device is measured.",
   noIdle: "No container holds a device without using it.",
   filteredBy: (name: string, value: string) => `${name}: ${value}`,

@@ -85,6 +85,7 @@ export const ko: Messages = {
   loading: "불러오는 중…",
   nothing: "내용이 없습니다.",
   nothingFound: "조건에 맞는 것이 없습니다.",
+  noNodes: "Prometheus가 아는 노드가 없습니다. gpu-session-monitor의 메트릭을 스크레이프하고 있습니까?",
   noDevices: "측정 중인 장치가 없습니다.",
   noIdle: "장치를 점유한 채 쓰지 않는 컨테이너가 없습니다.",
   filteredBy: (name, value) => `${name}: ${value}`,

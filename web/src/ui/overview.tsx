@@ -29,7 +29,7 @@ interface Measures {
 }
 
 const DENSE: Measures = { card: 208, head: 15, tile: 22 }
-const DETAIL: Measures = { card: 640, head: 18, tile: 50 }
+const DETAIL: Measures = { card: 560, head: 18, tile: 50 }
 
 function ClusterOverview() {
   const m = messages.value
@@ -104,7 +104,7 @@ function Nodes({ pages, dense }: { pages: Pages<Node>; dense: boolean }) {
           return <NodeCard key={index} node={pages.at(index)} index={index} total={pages.total ?? 0} dense={dense} style={style} />
         }))}
       </div>
-      {pages.total === 0 && <p class="empty">{route.value.params.search ? m.nothingFound : m.nothing}</p>}
+      {pages.total === 0 && <p class="empty">{route.value.params.search || route.value.params.state ? m.nothingFound : m.noNodes}</p>}
       {pages.failure !== null && <p class="empty bad" role="alert">{pages.failure}</p>}
     </div>
   )

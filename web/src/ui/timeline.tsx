@@ -92,7 +92,7 @@ function Bar({ span, by, color, x, y }: { span: Span; by: "user" | "gpu"; color:
   const href = by === "user" ? linkTo(route.value, "user", { user: span.user ?? "" }) : linkTo(route.value, "device", { gpu: span.gpu })
   return (
     <a href={href} aria-label={label} {...tipOf(title, () => lines)}>
-      <rect class={`bar ${color === null ? "plain" : `hue${color}`} ${span.ended ? "" : "open"}`} x={begin} y={y + 1} width={size} height={LANE - 3} rx={2} />
+      <rect class={`bar ${color === null ? (by === "user" ? "nobody" : "plain") : `hue${color}`} ${span.ended ? "" : "open"}`} x={begin} y={y + 1} width={size} height={LANE - 3} rx={2} />
       {size > 60 && <text class="bar-text" x={begin + 5} y={y + 13}>{command.slice(0, Math.floor((size - 10) / 6.6))}</text>}
     </a>
   )

@@ -31,7 +31,7 @@ test.describe("a phone", () => {
       await fits(page, path)
     }
     await page.goto("/#/sessions")
-    await expect(page.getByRole("columnheader")).toHaveText([/GPU/, /User/, /Command/, /Memory/])
+    await expect(page.getByRole("columnheader")).toHaveText([/GPU/, /User/, /Command/])
     await page.getByRole("button", { name: "tritonserver" }).click()
     await expect(page.getByRole("dialog")).toContainText("21010")
     await fits(page, "details")

@@ -18,10 +18,9 @@ struct Stage {
 }
 
 impl Stage {
-    /// Watches the node each minute up to this one.
+    /// Watches the node, which stands at its first minute, each minute up to this one.
     fn set(node: Node, minutes: u32) -> Self {
         let mut stage = Self { node, port: crate::chain::free_port(), serve: None };
-        stage.node.at(60.0);
         stage.start();
         for minute in 2..=minutes {
             stage.at(f64::from(60 * minute));
@@ -121,13 +120,15 @@ impl Scene for Alone {
 }
 
 fn demo() -> Node {
-    Node::in_cluster(&scenario_file("demo.yaml"))
+    let mut node = Node::in_cluster(&scenario_file("demo.yaml"));
+    node.at(60.0);
+    node
 }
 
 /// A node on which every name is markup or a formula.
 fn marked_up() -> Node {
     let script = "\"<script>alert(1)</script>\"";
-    let processes = "  - { pid: 10, name: \"<img src=x onerror=alert(1)>\", uid: 1001, devices: [{ gpu: 0, memory: 1GiB, sm: 20 }] }
+    let processes = "  - { pid: 10, name: img, uid: 1001, devices: [{ gpu: 0, memory: 1GiB, sm: 20 }] }
   - { pid: 11, name: \"=1+1\", uid: 1001, devices: [{ gpu: 0, memory: 1GiB }] }
   - { pid: 12, name: \"@SUM(A1)\", uid: 1001, devices: [{ gpu: 1, memory: 1GiB }] }
   - { pid: 13, name: \"a\\u202Eb\", uid: 1000, devices: [{ gpu: 0, memory: 1GiB }] }
@@ -149,7 +150,14 @@ fn marked_up() -> Node {
         "NVIDIA L40S, memory: 48GiB, uuid: GPU-d0e1a000-0000-4000-8000-000000000001 }\n",
         1,
     );
-    Node::in_cluster(&(marked + &held))
+    let mut node = Node::in_cluster(&(marked + &held));
+    node.at(60.0);
+    // Longer than a kernel's names are.
+    let stat = node.path("proc/10/stat");
+    let text = std::fs::read_to_string(&stat).unwrap();
+    assert!(text.contains("(img)"), "{text}");
+    std::fs::write(&stat, text.replacen("(img)", "(<img src=x onerror=alert(1)>)", 1)).unwrap();
+    node
 }
 
 #[test]
