@@ -49,8 +49,11 @@ test("users have what they used in the period", async ({ page }) => {
   await page.goto("/#/users?since=1h")
   await expect(page.getByRole("row", { name: /^alice/ })).toBeVisible()
   const users = await column(page, "User")
-  const mean = await column(page, "Mean use")
-  expect(mean[users.indexOf("alice")]).toBe("50%")
+  const [held, worked, idle] = await Promise.all(["Held h", "SM h", "Held idle h"].map(async (name) => Number((await column(page, name))[users.indexOf("alice")])))
+  // She held a GPU all the time, of which half did work, and a quarter is known to have done none.
+  expect(held).toBeGreaterThan(0.9)
+  expect((worked ?? 0) / (held ?? 1)).toBeCloseTo(0.5, 1)
+  expect((idle ?? 0) / (held ?? 1)).toBeCloseTo(0.25, 1)
   await expect(page.getByRole("link", { name: EVIL })).toBeVisible()
   await page.getByRole("link", { name: EVIL }).click()
   await expect(page.getByRole("heading", { level: 1 })).toContainText(EVIL)

@@ -48,14 +48,14 @@ export async function control(path: string): Promise<void> {
 /** Moves the node to so many seconds, up to its sample of them. */
 export const at = (seconds: number): Promise<void> => control(`at/${seconds}`)
 
-export const rows = (page: Page) => page.locator("main tbody tr:not(.space)")
+export const rows = (page: Page) => page.locator(".table tbody tr:not(.space)")
 
 /** The text of a column, from the top. */
 export async function column(page: Page, name: string): Promise<string[]> {
-  const heads = (await page.locator("main thead th").allInnerTexts()).map((text) => text.replace(/[▲▼\s]+$/, "").trim())
+  const heads = (await page.locator(".table thead th").allInnerTexts()).map((text) => text.replace(/[▲▼\s]+$/, "").trim())
   const index = heads.indexOf(name)
   expect(index, `${name} is among ${heads.join(", ")}`).toBeGreaterThanOrEqual(0)
-  return (await page.locator(`main tbody tr:not(.space) td:nth-child(${index + 1})`).allInnerTexts()).map((text) => text.trim())
+  return (await page.locator(`.table tbody tr:not(.space) td:nth-child(${index + 1})`).allInnerTexts()).map((text) => text.trim())
 }
 
 /** What the CSV of the table has, as lines. */
