@@ -24,12 +24,3 @@ export function lanes<T extends Pick<Span, "start_time" | "end_time">>(spans: re
   }
   return [...groups.values()]
 }
-
-/** A colour of eight for a name, the same each time. */
-export function hue(name: string | null): number | null {
-  if (name === null) return null
-  // FNV-1a; its upper bits too, or names that are alike share a colour.
-  let hash = 0x811c9dc5
-  for (const c of name) hash = Math.imul(hash ^ (c.codePointAt(0) ?? 0), 0x01000193) >>> 0
-  return (hash ^ (hash >>> 15)) & 7
-}

@@ -1,3 +1,4 @@
+import { useRef } from "preact/hooks"
 import { cluster } from "../data/cluster.ts"
 import { view } from "../data/node.ts"
 import { language, messages } from "../i18n/index.ts"
@@ -13,6 +14,8 @@ export function Banner() {
   const warnings = cluster.value?.warnings ?? []
   const why = link === "away" ? (isCluster.value ? m.awayCluster : m.awayNode) : failure !== null ? m.lookFailed : notReady !== null ? m.agentSays : m.late
   const said = failure ?? notReady
+  const wasStale = useRef(false)
+  if (stale.value) wasStale.current = true
   return (
     <>
       <div role="status" class="live-region">
@@ -21,6 +24,7 @@ export function Banner() {
             <b>{why}</b> {said !== null && <span>{visible(said)}</span>} <span>{m.since(full(language.value, timestamp))}</span>
           </div>
         )}
+        {!stale.value && wasStale.current && <span class="hidden">{m.backAgain}</span>}
       </div>
       {down.length > 0 && (
         <div class="banner">

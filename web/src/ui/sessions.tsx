@@ -1,5 +1,5 @@
 import { useMemo, useState } from "preact/hooks"
-import { view } from "../data/node.ts"
+import { devices, view } from "../data/node.ts"
 import { local, type Rows } from "../data/rows.ts"
 import { pages } from "../data/api.ts"
 import { messages, type Messages } from "../i18n/index.ts"
@@ -47,7 +47,7 @@ export function sessionColumns(m: Messages, open: (session: Session) => void, wi
     { id: "gpu", name: "GPU", width: 96, rank: 0, value: (s) => s.gpu, render: (s) => <DeviceLink node={s.node} gpu={s.gpu} note={s.mig_profile} /> },
     within !== "user" && { id: "user", name: m.user, width: 70, rank: 0, value: (s) => s.user, render: (s) => <UserLink user={s.user} /> },
     { id: "pod", name: m.where, title: m.whereTitle, width: 170, rank: 2, value: where, render: (s) => <Where session={s} /> },
-    { id: "container", name: m.container, width: 80, rank: 7, value: (s) => s.container, render: (s) => <Name value={s.container} /> },
+    { id: "container", name: m.container, width: 130, rank: 7, value: (s) => s.container, render: (s) => <Name value={s.container} /> },
     {
       id: "command", name: m.command, width: 88, rank: 0, value: (s) => s.command,
       render: (s) => <button type="button" class="link" aria-haspopup="dialog" title={m.details} onClick={() => open(s)}><Name value={s.command} /></button>,
@@ -106,7 +106,9 @@ function Remote({ params, ...props }: { params: Parameters } & Shared) {
 }
 
 function Local({ params, ...props }: { params: Parameters } & Shared) {
-  return <Table rows={useNodeSessions(params, props.sort)} {...props} />
+  const counted = devices.value.reduce((sum, device) => sum + (device.sessions ?? 0), 0)
+  const aside = counted > (view.value?.sessions.size ?? counted) && <span class="muted">{messages.value.limited}</span>
+  return <Table rows={useNodeSessions(params, props.sort)} {...props} aside={aside} />
 }
 
 export function Sessions() {

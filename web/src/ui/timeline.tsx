@@ -1,7 +1,7 @@
 import { scaleTime } from "d3-scale"
 import { language, messages } from "../i18n/index.ts"
 import { duration, full, tick } from "../lib/format.ts"
-import { hue, lanes, type Group } from "../lib/lanes.ts"
+import { lanes, type Group } from "../lib/lanes.ts"
 import { linkTo } from "../lib/route.ts"
 import { visible } from "../lib/text.ts"
 import { route } from "../state.ts"
@@ -12,6 +12,8 @@ import { tipOf } from "./tooltip.tsx"
 const LANE = 18
 const GROUP_GAP = 6
 const AXIS = 22
+/** Colours that there are for users: neighbours have different ones. */
+const COLORS = 8
 
 interface Props {
   spans: Span[]
@@ -56,12 +58,12 @@ export function TimelineChart({ spans, since, until, by, notes }: Props) {
 function Groups({ groups, by, x, left, width }: { groups: Group<Span>[]; by: "user" | "gpu"; x: (at: number) => number; left: number; width: number }) {
   const m = messages.value
   let y = AXIS
-  return groups.map((group) => {
+  return groups.map((group, index) => {
     const top = y
     y += group.lanes.length * LANE + GROUP_GAP
     const name = group.name === null ? m.unknown : visible(group.name)
     const room = Math.floor((left - 8) / 7)
-    const color = by === "user" ? hue(group.name) : null
+    const color = by === "user" && group.name !== null ? index % COLORS : null
     return (
       <g key={group.name ?? "\u0000"}>
         <line class="rule" x1={0} x2={width} y1={top - GROUP_GAP / 2} y2={top - GROUP_GAP / 2} />

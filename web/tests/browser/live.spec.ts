@@ -41,6 +41,8 @@ test("what is held and idle is told apart from what is free", async ({ page }) =
   // The pod holds it from the second minute on; its process comes in the twelfth.
   await expect(instance).toHaveClass(/held/)
   await expect(instance).toContainText("held idle 1 container")
+  // Idle since it was first seen: that takes a second sample.
+  await at(155)
   await page.goto("/#/idle")
   await expect(rows(page)).toHaveCount(0)
   await page.getByLabel("Idle for at least").selectOption("1s")
@@ -64,6 +66,7 @@ test("rows are sorted by a head, with what is unknown last", async ({ page }) =>
 
 test("a search narrows the rows, and a link has it", async ({ page }) => {
   await page.goto("/#/sessions")
+  await expect(rows(page)).toHaveCount(10)
   await page.keyboard.press("/")
   await page.keyboard.type("alice triton")
   await expect(rows(page)).toHaveCount(1)

@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { test } from "node:test"
 import { ordered } from "../../src/lib/compare.ts"
 import { gpus, stepOf, useOf } from "../../src/lib/devices.ts"
-import { hue, lanes } from "../../src/lib/lanes.ts"
+import { lanes } from "../../src/lib/lanes.ts"
 import { matches, visible } from "../../src/lib/text.ts"
 import { fitting, type Column } from "../../src/ui/columns.ts"
 import type { Device } from "../../src/types.ts"
@@ -47,8 +47,6 @@ test("sessions that overlap lie in lanes of their own", () => {
   const span = (user: string | null, start_time: number, end_time: number) => ({ user, start_time, end_time })
   const found = lanes([span("a", 0, 10), span("a", 5, 15), span("a", 10, 20), span(null, 1, 2)], ({ user }) => user)
   assert.deepEqual(found.map(({ name, lanes }) => [name, lanes.map(({ spans }) => spans.length)]), [["a", [2, 1]], [null, [1]]])
-  assert.equal(hue("alice"), hue("alice"))
-  assert.equal(hue(null), null)
 })
 
 test("columns go by their rank where there is no room, and the first stay", () => {
