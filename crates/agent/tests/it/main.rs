@@ -7,6 +7,7 @@ mod accounting;
 mod accuracy;
 mod api;
 mod astrago;
+mod browser;
 mod captures;
 mod chain;
 mod chart;

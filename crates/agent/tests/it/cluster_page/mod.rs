@@ -32,7 +32,7 @@ impl Page {
     }
 
     /// Moves the clock to so many seconds after the begin.
-    fn at(&self, seconds: i64) {
+    pub(crate) fn at(&self, seconds: i64) {
         let now = (NOW + seconds) * 1_000_000;
         std::fs::write(self.dir.path().join("clock.new"), now.to_string()).unwrap();
         std::fs::rename(self.dir.path().join("clock.new"), self.dir.path().join("clock")).unwrap();
@@ -72,7 +72,8 @@ impl Page {
     }
 }
 
-fn known() -> Known {
+/// The cluster of `world`, in a Prometheus.
+pub(crate) fn known() -> Known {
     Known::of(&world::openmetrics())
 }
 
