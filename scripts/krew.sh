@@ -3,6 +3,7 @@
 #
 # URL is where the archives are put, https://host/path without their names; an archive of each architecture makes a platform.
 set -euo pipefail
+# shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 template=$(dirname "$0")/../packaging/krew/gpu-sessions.yaml
