@@ -104,8 +104,9 @@ export class Pages<T> implements Rows<T> {
     } catch (error) {
       if (isAbort(error) || this.closed) return
       this.held = true
+      // A refusal is of this list; that nobody answers is of all.
       this.failure = error instanceof Refused ? error.message : null
-      noteFailure(error)
+      if (this.failure === null) noteFailure(error)
     } finally {
       this.asked.delete(page)
       if (!this.closed) this.version.value += 1

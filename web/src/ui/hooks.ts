@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
-import { get, isAbort, type Query } from "../data/api.ts"
+import { get, isAbort, Refused, type Query } from "../data/api.ts"
 import { noteFailure, onLook } from "../data/cluster.ts"
 import { Pages } from "../data/rows.ts"
 import { isCluster } from "../state.ts"
@@ -43,7 +43,7 @@ export function useAsked<T>(name: string | null, query: Query, ask: (query: Quer
         setState({ key, value, failure: null, pending: false })
       } catch (error) {
         if (isAbort(error) || abort.signal.aborted) return
-        if (isCluster.value) noteFailure(error)
+        if (isCluster.value && !(error instanceof Refused)) noteFailure(error)
         const failure = error instanceof Error ? error.message : String(error)
         setState((before) => ({ key, value: before.key === key ? before.value : null, failure, pending: false }))
       }
