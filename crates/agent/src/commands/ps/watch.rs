@@ -76,18 +76,15 @@ impl Screen {
     ) -> Result<(), Failure> {
         if page.show.json {
             // A document that is not of now would look as if it were.
-            return match error {
-                Some(error) => {
-                    crate::say::warn(error);
-                    Ok(())
+            return if let Some(error) = error {
+                crate::say::warn(error);
+                Ok(())
+            } else {
+                let shown = page.render(view.clone())?;
+                if !std::mem::replace(&mut self.begun, true) {
+                    shown.left.absent.iter().for_each(crate::say::warn);
                 }
-                None => {
-                    let shown = page.render(view.clone())?;
-                    if !std::mem::replace(&mut self.begun, true) {
-                        shown.left.absent.iter().for_each(crate::say::warn);
-                    }
-                    write(&shown.text)
-                }
+                write(&shown.text)
             };
         }
         let shown = page.render(view.clone())?;
