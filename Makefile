@@ -4,7 +4,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 ARCH = $(shell dpkg --print-architecture)
 PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/gpu-session-monitor
 
-.PHONY: help demo test day accuracy bench bench-cluster audit generate golden build image deb release gpu-check
+.PHONY: help demo test day accuracy bench bench-cluster audit page bench-page generate golden build image deb release gpu-check
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 15
@@ -30,6 +30,12 @@ bench-cluster: ## Time every panel's and recipe's query for 1 000 nodes of 8 GPU
 
 audit: ## Check the dependencies against the advisory database; an unfetched database is a failure
 	@scripts/audit.sh
+
+page: ## Build the web page from web/: crates/agent/assets/page
+	@scripts/page.sh
+
+bench-page: ## Measure the page in Chromium: first paint with 224 sessions, and interactions with 20 000
+	@scripts/bench-page.sh
 
 generate: ## Write the generated references and schemas anew
 	cargo xtask generate

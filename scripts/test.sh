@@ -21,7 +21,13 @@ tests() {
     timeout --foreground --kill-after=10s 50m cargo test --workspace --no-fail-fast 2>&1 | tee target/test-tools/tests.log
 }
 
+# The page, as it is committed and as it is built anew; its tests are counted too.
+page() {
+    scripts/page-check.sh 2>&1 | tee target/test-tools/page.log
+}
+
 stage "set-up" scripts/setup.sh
+need_node
 PATH=$PATH:$(deb_path "$PWD/target/test-tools/deb"):$PWD/target/test-tools/bin
 export PATH
 stage "fetch" cargo fetch --quiet --locked
@@ -29,14 +35,18 @@ stage "formatting" cargo fmt --all --check
 stage "scripts" shellcheck --external-sources ./*.sh deploy/*.sh scripts/*.sh .ci/run packaging/debian/*.{postinst,prerm,postrm}
 stage "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 stage "dependencies" cargo deny --offline --log-level error check bans licenses sources
+stage "page" page
 # The tests run the program and the simulated driver as files: both must be there first.
 stage "build" cargo build --workspace
 stage "tests" tests
 
 say "${took%, }"
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
+     /^# pass / { passed += $3 }
+     /^# (fail|cancelled) / { failed += $3 }
+     /^# (skipped|todo) / { ignored += $3 }
      END {
         if (ignored) { print ignored " tests are ignored: none may be"; exit 1 }
         printf "%d passed, %d failed\n", passed, failed
         exit failed > 0 || passed == 0
-     }' target/test-tools/tests.log
+     }' target/test-tools/page.log target/test-tools/tests.log

@@ -1,4 +1,4 @@
-"""Writes the notices of the crates that are linked into the program, each licence once.
+"""Writes the notices of the crates and of the page's packages that are in the program, each licence once.
 
 usage: third-party.py FILE
 """
@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 
+PAGE = pathlib.Path(__file__).parent.parent / "crates/agent/assets/page/licenses.txt"
 FEATURES = ["-p", "gpu-session-monitor", "--no-default-features"]
 
 
@@ -46,6 +47,7 @@ def main(target):
         print("\n".join(crates), file=file)
         for text, names in sorted(texts.items(), key=lambda item: item[1]):
             print(f"\n{'-' * 80}\n{', '.join(names)}\n\n{text}", file=file)
+        print(f"\n{'=' * 80}\n{PAGE.read_text().strip()}", file=file)
 
 
 if __name__ == "__main__":

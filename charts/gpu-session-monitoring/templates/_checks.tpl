@@ -46,9 +46,13 @@
 {{- $schedule := $v.collection.schedule }}
 {{- if eq $schedule "* * * * *" }}{{ $schedule = "*/1 * * * *" }}{{ end }}
 {{- if regexMatch "^\\*/[0-9]+ \\* \\* \\* \\*$" $schedule }}
-{{- $period := mul 60 (regexFind "[0-9]+" $schedule | int) }}
+{{- $minutes := regexFind "[0-9]+" $schedule | int }}
+{{- $period := mul 60 $minutes }}
 {{- if ge $deadline ($period | int) }}
 {{- fail (printf "collection.activeDeadlineSeconds: %d must be less than the %d s between two runs of collection.schedule %q" $deadline $period $v.collection.schedule) }}
+{{- end }}
+{{- if and $v.prometheusRule.enabled (lt (int $v.prometheusRule.sampleMinutes) (mul 2 $minutes | int)) }}
+{{- fail (printf "prometheusRule.sampleMinutes: %d is too few for runs every %d minutes, of which no alert would know whether they are of now; at least %d is needed" (int $v.prometheusRule.sampleMinutes) $minutes (mul 2 $minutes)) }}
 {{- end }}
 {{- end }}
 {{- if and $v.removal.enabled (lt (int $v.removal.activeDeadlineSeconds) (add $deadline 60 | int)) }}

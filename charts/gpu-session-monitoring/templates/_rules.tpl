@@ -14,27 +14,37 @@ trifle more than 1. */}}
 {{- join "\nor\n" $cases }}
 {{- end }}
 
-{{/* The .rule as JSON with what prometheusRule (.values) says of it; nothing where it is left out. In expression and
-annotations of an alert ${name} stands for its value of that name. */}}
+{{/* Nodes whose newest sample is recent, by (cluster, node), though a scrape failed. .: prometheusRule.sampleMinutes. */}}
+{{- define "gsm.recent" -}}
+{{- $series := "gpu_session_collector_last_sample_timestamp_seconds" -}}
+(time() - last_over_time({{ $series }}[{{ int . }}m]) < 60 * {{ int . }})
+{{- end }}
+
+{{/* The .rule as JSON with what prometheusRule (.values) says of it; nothing where it is left out. In its expression, and
+in the annotations of an alert, ${name} stands for its value of that name. */}}
 {{- define "gsm.rule" -}}
 {{- $rule := deepCopy .rule }}
-{{- if not (hasKey $rule "alert") }}
-{{- toJson $rule }}
-{{- else }}
-{{- $own := get .values.alerts $rule.alert }}
+{{- $minutes := .values.sampleMinutes }}
+{{- $known := dict "sampleMinutes" $minutes "recent" (include "gsm.recent" $minutes) }}
 {{- $overQuota := include "gsm.overQuota" .values.quotas }}
-{{- if and $own.enabled (or $overQuota (ne $rule.alert "GpuUserOverQuota")) }}
-{{- range $name, $value := merge (dict "overQuota" $overQuota) $own }}
+{{- $made := true }}
+{{- with $rule.alert }}
+{{- $own := get $.values.alerts . }}
+{{- $known = merge $known (dict "overQuota" $overQuota) $own }}
+{{- $made = and $own.enabled (or $overQuota (ne . "GpuUserOverQuota")) }}
+{{- $_ := set $rule "for" ($own.for | default (printf "%dm" (int $minutes))) }}
+{{- with $.values.keepFiringFor }}
+{{- $_ := set $rule "keep_firing_for" . }}
+{{- end }}
+{{- $_ := set $rule "labels" (dict "severity" $own.severity) }}
+{{- $_ := set $rule.annotations "runbook_url" (printf "%s/%s.md" $.values.runbookUrl .) }}
+{{- end }}
+{{- range $name, $value := $known }}
 {{- $placeholder := printf "${%s}" $name }}
 {{- $_ := set $rule "expr" (replace $placeholder (toString $value) $rule.expr) }}
 {{- range $key, $text := $rule.annotations }}
 {{- $_ := set $rule.annotations $key (replace $placeholder (toString $value) $text) }}
 {{- end }}
 {{- end }}
-{{- $_ := set $rule "for" $own.for }}
-{{- $_ := set $rule "labels" (dict "severity" $own.severity) }}
-{{- $_ := set $rule.annotations "runbook_url" (printf "%s/%s.md" .values.runbookUrl $rule.alert) }}
-{{- toJson $rule }}
-{{- end }}
-{{- end }}
+{{- if $made }}{{ toJson $rule }}{{ end }}
 {{- end }}

@@ -12,6 +12,8 @@ mod attribution;
 mod cases;
 #[path = "collect/child.rs"]
 mod child;
+#[path = "collect/cluster.rs"]
+mod cluster;
 #[path = "collect/driver.rs"]
 mod driver;
 #[path = "collect/inside.rs"]
@@ -36,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         Some("collect") => inside::collect(&args),
         Some("attribution") => attribution::run(&args[1..]),
         Some("launch") => child::launch(&args[1..]),
+        Some("cluster") => cluster::bench(),
         _ if args.iter().any(|arg| arg == "--bench") => bench(),
         // `cargo test --all-targets` runs this too.
         _ => {
@@ -55,6 +58,7 @@ fn bench() -> anyhow::Result<()> {
     }
     report::print(&results);
     attribution::bench()?;
+    cluster::bench()?;
     println!("\nthe whole took {:.0} s", begin.elapsed().as_secs_f64());
     Ok(())
 }

@@ -1,8 +1,12 @@
 //! The command line.
 
+mod given;
 mod look;
+mod web;
 
-pub use look::{KubectlArgs, LookArgs, PsArgs, ShowArgs, TopArgs, is_plugin};
+pub use given::{read, read_from};
+pub use look::{KubectlArgs, LookArgs, PLUGIN, PsArgs, ShowArgs, TopArgs, is_plugin};
+pub use web::WebArgs;
 
 use crate::config::{parse_duration, parse_size};
 use crate::outputs::otlp::Protocol;
@@ -59,8 +63,18 @@ pub enum Command {
   gpu-session-monitor top
   gpu-session-monitor top --interval 5s --device 0,1
   gpu-session-monitor top --replay capture.json
-  gpu-session-monitor top --prometheus http://127.0.0.1:9090")]
+  gpu-session-monitor top --prometheus http://127.0.0.1:9090 --node gpu-7 --gpu 0,1")]
     Top(TopArgs),
+    /// Serve a page of the whole cluster, from what its Prometheus has.
+    #[command(after_help = "Examples:
+  gpu-session-monitor web --prometheus http://127.0.0.1:9090
+  gpu-session-monitor web --prometheus https://thanos.example/base --prometheus-token-file token \\
+    --prometheus-matcher 'cluster=\"a\"'
+  gpu-session-monitor web --prometheus http://prometheus:9090 --listen 0.0.0.0:9837 \\
+    --web-config-file /etc/gpu-session-monitor/web.yaml
+
+Then open http://127.0.0.1:9837/ in a browser. It needs no GPU and no rights on a node.")]
+    Web(WebArgs),
     /// Check everything that is needed, and say what to do about what is missing.
     #[command(after_help = "Examples:
   gpu-session-monitor doctor

@@ -2,6 +2,7 @@
 //! the figures mean is worked out in `gpu-session-core`.
 
 pub mod cli;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod doctor;

@@ -2,6 +2,7 @@
 
 use gpu_session_core::sample::Sample;
 use gpu_session_core::snapshot::Snapshot;
+use gpu_session_core::text::{clean_value, is_hostile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::Write as _;
@@ -25,7 +26,7 @@ pub fn error(message: impl Display) {
 pub fn health(sample: &Sample) {
     for source in &sample.health {
         for problem in &source.errors {
-            warn(format_args!("{}: {}", source.source, problem.message));
+            warn(clean_value(&format!("{}: {}", source.source, problem.message)));
         }
     }
 }
@@ -52,7 +53,8 @@ pub fn seen(snapshot: &Snapshot) -> String {
     )
 }
 
-fn counted(count: u64, what: &str) -> String {
+/// So many of it.
+pub(crate) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -131,7 +133,7 @@ impl Conditions {
 
 fn line(level: &str, message: &str) {
     let message: String =
-        message.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+        message.chars().map(|c| if is_hostile(c) && c != '\n' { '\u{fffd}' } else { c }).collect();
     // Nobody is left to tell if standard error is gone.
     let _ = writeln!(std::io::stderr().lock(), "gpu-session-monitor: {level}: {message}");
 }

@@ -2,10 +2,15 @@
 //!
 //! Doc comments are the descriptions in `/api/v1/openapi.json`.
 
+mod cluster;
 mod events;
 mod history;
 mod now;
 
+pub use cluster::{
+    About, Cluster, ClusterAllocations, ClusterDevice, ClusterNode, ClusterNodes, ClusterSessions,
+    ClusterUser, ClusterUsers, FigureSeries, Figures, OnNode, Part, Scope, Timeline, TimelineSession,
+};
 pub use events::{DeviceGone, Event, Sampled, SessionEnded};
 pub use history::{
     AllocationHistory, AllocationRecord, DeviceUsage, DeviceUsages, SessionHistory, SessionRecord, Usage,

@@ -104,7 +104,18 @@ impl Error {
     }
 }
 
-/// Words of a server on one line of a terminal.
+/// Words of a server on one line of a terminal: neither control characters nor those that turn the reading direction.
 fn shown(text: &str) -> String {
-    text.chars().take(1000).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().take(1000).map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_server_stay_on_their_line() {
+        assert_eq!(shown("a\nb\u{9b}c\u{202e}d"), "a\u{fffd}b\u{fffd}c\u{fffd}d");
+    }
 }

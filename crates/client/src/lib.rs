@@ -29,13 +29,14 @@ pub use view::View;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use gpu_session_api::{
-    AllocationHistory, Allocations, DeviceUsages, Devices, SessionHistory, Sessions, UserUsages, Users,
+    About, AllocationHistory, Allocations, DeviceUsages, Devices, SessionHistory, Sessions, UserUsages, Users,
 };
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::header::{ACCEPT, AUTHORIZATION};
+use ureq::http::uri::Authority;
 use ureq::http::{HeaderValue, Response, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 
@@ -71,7 +72,7 @@ impl Client {
         let uri: Option<Uri> = base.parse().ok();
         let whole = uri.as_ref().is_some_and(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.authority().is_some_and(|a| !a.host().is_empty() && !a.as_str().contains('@'))
+                && uri.authority().is_some_and(is_place)
                 && uri.query().is_none()
         });
         if !whole || base.contains('#') {
@@ -113,6 +114,11 @@ impl Client {
         })?;
         value.set_sensitive(true);
         Ok(Self { authorization: Some(value), ..self })
+    }
+
+    /// Who answers, and for what.
+    pub fn about(&self) -> Result<About, Error> {
+        self.get("about", &[])
     }
 
     /// Sessions now.
@@ -171,6 +177,11 @@ impl Client {
         Ok(Events::new(self.base.clone(), answer.into_body().into_reader()))
     }
 
+    /// That pages would have no end.
+    fn repeated(&self) -> Error {
+        Error::answer(&self.base, "a page names a page before it as the next one")
+    }
+
     fn get<D: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<D, Error> {
         let mut answer = self.ask(path, query, "application/json", Some(WHOLE_LIMIT))?;
         let body = answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec();
@@ -198,6 +209,13 @@ impl Client {
     }
 }
 
+/// Whether it is a host, with a port from 1 to 65535 or none. Of a port out of range, the request would go elsewhere.
+fn is_place(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    let fits = |port: &str| port.is_empty() || authority.port_u16().is_some_and(|port| port > 0);
+    !authority.host().is_empty() && port.is_some_and(fits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +230,9 @@ mod tests {
             "http://u:s3cret@h",
             "http://h/?s3cret",
             "http://h#s3cret",
+            "http://h:99999",
+            "http://h:0",
+            "http://h:",
         ] {
             let error = Client::new(url).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage, "{url}");

@@ -2,6 +2,7 @@
 
 use crate::{Client, Error, Filter};
 use gpu_session_api::{AllocationHistory, Allocations, Devices, SessionHistory, Sessions, Users};
+use std::collections::BTreeSet;
 
 /// A document that comes in pages.
 pub trait Paged {
@@ -26,6 +27,8 @@ pub struct Pages<'a, D> {
     client: &'a Client,
     filter: Option<Filter>,
     ask: fn(&Client, &Filter) -> Result<D, Error>,
+    /// What was asked with.
+    seen: BTreeSet<String>,
 }
 
 impl<'a, D: Paged> Pages<'a, D> {
@@ -34,7 +37,7 @@ impl<'a, D: Paged> Pages<'a, D> {
         filter: Filter,
         ask: fn(&Client, &Filter) -> Result<D, Error>,
     ) -> Self {
-        Self { client, filter: Some(filter), ask }
+        Self { client, filter: Some(filter), ask, seen: BTreeSet::new() }
     }
 }
 
@@ -43,10 +46,16 @@ impl<D: Paged> Iterator for Pages<'_, D> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let filter = self.filter.take()?;
-        let page = (self.ask)(self.client, &filter);
-        if let Ok(page) = &page {
-            self.filter = page.next_cursor().map(|cursor| filter.cursor(cursor));
+        let page = match (self.ask)(self.client, &filter) {
+            Ok(page) => page,
+            Err(error) => return Some(Err(error)),
+        };
+        if let Some(cursor) = page.next_cursor() {
+            if !self.seen.insert(cursor.to_owned()) {
+                return Some(Err(self.client.repeated()));
+            }
+            self.filter = Some(filter.cursor(cursor));
         }
-        Some(page)
+        Some(Ok(page))
     }
 }

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 /// Longest label value in bytes; longer ones are cut on a character boundary.
 pub const MAX_LABEL_BYTES: usize = 128;
 
-/// Replaces what could break a line, a terminal or the reading direction of a table: control characters
-/// and Unicode's bidirectional overrides become U+FFFD.
-fn is_hostile(c: char) -> bool {
+/// Whether a character could break a line, a terminal or the reading direction of a table: control characters and
+/// Unicode's bidirectional overrides. In what is cleaned they become U+FFFD.
+pub fn is_hostile(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

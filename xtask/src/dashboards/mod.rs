@@ -27,6 +27,12 @@ const NODE: Variable = Variable {
     all: true,
 };
 
+/// What the expression tells of nodes whose newest sample is recent, by the rules: a textfile that nobody writes any more
+/// has the series of its node for ever. Its series must have the labels `cluster` and `node`.
+fn recent(expr: &str) -> String {
+    format!("{expr} and on (cluster, node) node:gpu_session_collector_last_sample_timestamp_seconds:recent")
+}
+
 const HEAD: &str = "# Dashboards
 
 <!-- Generated from xtask/src/dashboards by `make generate`. -->
@@ -37,9 +43,15 @@ chart makes a ConfigMap of each, by whose label `grafana_dashboard: \"1\"` (`das
 without the chart, import the files. They need the recording rules of the chart
 ([kubernetes.md](kubernetes.md#alerts-and-dashboards)), and read any data source that speaks Prometheus' API.
 
-What is not known is a gap, never 0. GPUs are whole ones: a MIG instance counts by its share of the GPU.
+What is not known is a gap, never 0; nor is there anything of a node whose newest sample is older than
+`prometheusRule.sampleMinutes`. GPUs are whole ones: a MIG instance counts by its share of the GPU. Lines have no finer step
+than a minute, `metrics.scrapeInterval`.
 
-A node of eight GPUs with a session on each has 280 series that panels and rules read; the rules record eight for each
+Hours of a period are sums of rates over 15 minutes. When a collector was away for longer, what it counted meanwhile is
+missing from them, and [`report`](report.md#precision) has it. So that a counter goes on when another pod takes over, its
+target must go by the node ([kubernetes.md](kubernetes.md#daemonset)).
+
+A node of eight GPUs with a session on each has 280 series that panels and rules read; the rules record nine for each
 node, seven for each user and six for each namespace. `make bench-cluster` times every panel and recipe for 1 000 such nodes and six
 hours, on Prometheus and VictoriaMetrics. The third dashboard shows single nodes, for it reads what is not summed.
 ";

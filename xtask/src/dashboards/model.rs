@@ -5,6 +5,11 @@ use serde_json::{Value, json};
 /// Columns of Grafana's grid.
 const COLUMNS: u32 = 24;
 const SCHEMA_VERSION: u32 = 38;
+/// Least step over time, the chart's `metrics.scrapeInterval`. A data source says 15 s unless it is told, and
+/// `$__rate_interval`, four of them, would have less than two scrapes in it.
+const STEP: &str = "1m";
+/// The same of what is counted in each step (`$__interval`), which wants some scrapes in it.
+const COUNTING_STEP: &str = "5m";
 
 pub(crate) struct Dashboard {
     /// Its address in Grafana, and the name of its file.
@@ -106,7 +111,7 @@ impl Panel {
     fn target(&self, n: usize, query: &Query) -> Value {
         let now = matches!(self.kind, Kind::Stat | Kind::Table);
         let name = if self.kind == Kind::Table { "__auto" } else { query.name };
-        json!({
+        let mut target = json!({
             "refId": reference(n),
             "datasource": datasource(),
             "expr": query.expr,
@@ -114,7 +119,11 @@ impl Panel {
             "instant": now,
             "range": !now,
             "format": if self.kind == Kind::Table { "table" } else { "time_series" },
-        })
+        });
+        if !now {
+            target["interval"] = json!(if query.expr.contains("$__interval") { COUNTING_STEP } else { STEP });
+        }
+        target
     }
 
     fn defaults(&self) -> Value {

@@ -1,7 +1,7 @@
 //! The whole cluster.
 
 use super::model::{Dashboard, Kind, Panel};
-use super::{CLUSTER, NODE};
+use super::{CLUSTER, NODE, recent};
 
 const OF: &str = r#"{cluster=~"$cluster", node=~"$node"}"#;
 
@@ -28,7 +28,7 @@ fn now() -> Vec<Panel> {
     vec![
         stat("GPUs", "none", sum("node:gpu_device_compute_fraction:sum")).told("GPUs that can be read."),
         stat("Held", "none", sum("node:gpu_namespace_allocation_seconds:rate15m"))
-            .told("GPUs that containers hold by the kubelet's word, over 15 minutes."),
+            .told("GPUs that containers hold by the kubelet's word, over 15 minutes; one that several share counts for each holder."),
         stat("Busy", "none", sum("node:gpu_namespace_sm_seconds:rate15m"))
             .told("SM time in GPUs, over 15 minutes: two at 50 % are one."),
         stat("Held, not used", "none", sum("node:gpu_namespace_idle_allocation_seconds:rate15m"))
@@ -43,8 +43,8 @@ fn now() -> Vec<Panel> {
         .told("Known users who hold a device or have a session, on all nodes."),
         stat("Power", "watt", sum("node:gpu_device_energy_joules:rate15m"))
             .told("What the boards draw, over 15 minutes; GPUs that measure it."),
-        stat("Sources down", "none", format!("sum(1 - gpu_session_collector_source_up{OF})"))
-            .told("Sources that did not answer in the last sample of their node.")
+        stat("Sources down", "none", format!("sum({})", recent(&format!("1 - max by (cluster, node, source) (gpu_session_collector_source_up{OF})"))))
+            .told("Sources that did not answer in the last sample of their node, as far as samples arrive.")
             .thresholds(1.0, 2.0),
     ]
 }
@@ -52,7 +52,7 @@ fn now() -> Vec<Panel> {
 fn over_time() -> Vec<Panel> {
     vec![
         Panel::new(Kind::Lines, "GPUs", "none")
-            .told("All of them, those that are held, those held and not used, and those that work.")
+            .told("All of them, those that are held, those held and not used, and those that work. One that several share counts for each holder.")
             .query("all", sum("node:gpu_device_compute_fraction:sum"))
             .query("held", sum("node:gpu_namespace_allocation_seconds:rate15m"))
             .query("held, not used", sum("node:gpu_namespace_idle_allocation_seconds:rate15m"))
@@ -103,7 +103,8 @@ fn nodes() -> Vec<Panel> {
             .query(
                 "idle for",
                 format!(
-                    "topk(30, max by (cluster, node, gpu, namespace, pod, container, user) (gpu_allocation_idle_seconds{OF}))"
+                    "topk(30, {})",
+                    recent(&format!("max by (cluster, node, gpu, namespace, pod, container, user) (gpu_allocation_idle_seconds{OF})"))
                 ),
             ),
     ]

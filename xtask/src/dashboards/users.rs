@@ -6,19 +6,19 @@ use super::model::{Dashboard, Kind, Panel, Variable};
 pub(super) fn dashboard() -> Dashboard {
     let user = Variable {
         label: "user",
-        of: "user:gpu_user_session_seconds:rate15m{cluster=~\"$cluster\"}",
+        of: r#"{__name__=~"user:gpu_user_(session|allocation)_seconds:rate15m", cluster=~"$cluster"}"#,
         all: true,
     };
     let namespace = Variable {
         label: "namespace",
-        of: "namespace:gpu_namespace_session_seconds:rate15m{cluster=~\"$cluster\"}",
+        of: r#"{__name__=~"namespace:gpu_namespace_(session|allocation)_seconds:rate15m", cluster=~"$cluster"}"#,
         all: true,
     };
     Dashboard {
         uid: "gpu-sessions-users",
         title: "GPU sessions: users and chargeback",
         description: "What users and namespaces held and used in the chosen time; over time the 20 highest. The figures are sums of a rate, which is \
-             recorded each minute; `gpu-session-monitor report` has them to the second.",
+             recorded each minute: what a collector that was away for over 15 minutes counts when it is back is not in them. `gpu-session-monitor report` has it, and the figures to the second.",
         variables: vec![CLUSTER, user, namespace],
         rows: vec![
             ("Chosen time", vec![chargeback("user"), chargeback("namespace")]),
@@ -40,7 +40,7 @@ fn chargeback(who: &'static str) -> Panel {
     let (title, told) = match who {
         "user" => (
             "Users",
-            "Each user's hours of GPUs: held by containers, held and not used, on them with sessions, and SM time; memory in GiB hours; energy. The empty user is use whose user is not known.",
+            "Each user's hours: of containers that hold GPUs, of those that do not use them, of sessions, and of SM time; memory in GiB hours; energy. Holders and sessions that share a GPU count each for itself, so that these hours may be more than those of the GPUs. What a collector that was away for over 15 minutes counts when it is back is missing. The empty user is use whose user is not known.",
         ),
         _ => ("Namespaces", "The same of namespaces."),
     };
@@ -48,7 +48,7 @@ fn chargeback(who: &'static str) -> Panel {
         .told(told)
         .column("held", "h", hours("allocation_seconds"))
         .column("held, not used", "h", hours("idle_allocation_seconds"))
-        .column("with sessions", "h", hours("session_seconds"))
+        .column("session hours", "h", hours("session_seconds"))
         .column("SM time", "h", hours("sm_seconds"))
         .column("memory, GiB hours", "none", format!("{} / 60 / 2^30", of_range("memory_byte_seconds")))
         .column("energy", "kwatth", format!("{} / 60 / 1000", of_range("energy_joules")))
@@ -61,7 +61,8 @@ fn over_time(who: &'static str) -> Vec<Panel> {
             .query(legend, format!("topk(20, sum by ({who}) ({}))", recorded(who, what)))
     };
     let mut panels = vec![
-        panel(Kind::Stacked, "Held GPUs", "none", "allocation_seconds").told("GPUs that containers hold."),
+        panel(Kind::Stacked, "Held GPUs", "none", "allocation_seconds")
+            .told("GPUs that containers hold; one that several share counts for each holder."),
         panel(Kind::Stacked, "Held GPUs that are not used", "none", "idle_allocation_seconds")
             .told("Those that are known not to work for their holder."),
         panel(Kind::Stacked, "Busy GPUs", "none", "sm_seconds").told("SM time, in GPUs."),

@@ -20,13 +20,7 @@ pub struct LookArgs {
     pub connect_token_file: Option<PathBuf>,
     /// Look at all nodes that this Prometheus, or what speaks its API, has: http://prometheus:9090. A user and password in
     /// it (percent-encoded) are better given by the environment
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "GPU_SESSION_MONITOR_PROMETHEUS",
-        hide_env_values = true,
-        conflicts_with = "connect"
-    )]
+    #[arg(long, value_name = "URL", env = "GPU_SESSION_MONITOR_PROMETHEUS", hide_env_values = true)]
     pub prometheus: Option<String>,
     /// A file with the bearer token for it
     #[arg(long, value_name = "FILE", requires = "prometheus")]
@@ -90,7 +84,7 @@ pub struct PsArgs {
 }
 
 /// The program's name as a plugin of kubectl, which finds `kubectl gpu-sessions` by it.
-const PLUGIN: &str = "kubectl-gpu_sessions";
+pub const PLUGIN: &str = "kubectl-gpu_sessions";
 
 /// Whether the program was called as kubectl's plugin, by its own name.
 pub fn is_plugin(name: Option<&std::ffi::OsStr>) -> bool {
@@ -147,6 +141,9 @@ pub struct TopArgs {
     #[command(flatten)]
     pub look: LookArgs,
     /// Show a capture instead, sample by sample: Space pauses, `,` and `.` step
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "prometheus"])]
+    #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
+    /// Only these devices: indices, UUIDs, MIG labels (0_1_0), PCI bus ids
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub gpu: Vec<Selector>,
 }

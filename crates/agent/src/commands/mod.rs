@@ -12,6 +12,7 @@ mod replay;
 mod report;
 mod serve;
 mod top;
+mod web;
 
 use crate::cli::{Cli, Command};
 use crate::exit::{Exit, Failure};
@@ -27,6 +28,7 @@ pub fn run(cli: &Cli) -> Exit {
         Command::Serve(args) => serve::run(args),
         Command::Ps(args) => ps::run(args),
         Command::Top(args) => top::run(args),
+        Command::Web(args) => web::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Record(args) => record::run(args),
         Command::Replay(args) => replay::run(args),

@@ -6,11 +6,12 @@ use crate::outputs::table::{self, Look};
 use crate::outputs::terminal;
 use crate::say;
 use crate::settings::Settings;
-use crate::view::filter::Filter;
+use crate::view::filter::{Filter, Left};
 use crate::view::local::Local;
 use crate::view::{self, Looks, View};
 use gpu_session_api::Sessions;
 use gpu_session_core::json::SCHEMA_VERSION;
+use gpu_session_core::text::clean_value;
 use gpu_session_sources::clock::Clock;
 use gpu_session_sources::kubernetes::Mode;
 use serde::Serialize;
@@ -19,7 +20,7 @@ mod watch;
 
 pub(super) fn run(args: &PsArgs) -> Result<Exit, Failure> {
     let local = args.look.is_local();
-    // An agent is one node, and on this one --node is its name.
+    // On this node --node is its name.
     let nodes = args.common.node.iter().filter(|_| args.look.prometheus.is_some()).cloned().collect();
     let filter = filter(&args.show, nodes, args.namespace.clone());
     let clock = Settings::clock(&args.common)?;
@@ -42,6 +43,12 @@ pub(super) fn filter(show: &ShowArgs, nodes: Vec<String>, namespaces: Vec<String
     }
 }
 
+/// What is shown, and what it comes to.
+struct Shown {
+    text: String,
+    left: Left,
+}
+
 /// This node, once.
 fn once(args: &PsArgs, page: &Page) -> Result<Exit, Failure> {
     let settings = Settings::resolve(&args.common)?;
@@ -49,10 +56,14 @@ fn once(args: &PsArgs, page: &Page) -> Result<Exit, Failure> {
     let view = local.look()?;
     let Some(sample) = local.sample() else { return Ok(Exit::Failed) };
     say::health(sample);
-    if page.show.json || sample.driver.is_some() {
-        super::print(&page.render(view)?)?;
+    let outcome = super::outcome(sample);
+    if !page.show.json && sample.driver.is_none() {
+        return Ok(outcome);
     }
-    Ok(super::outcome(sample))
+    let shown = page.render(view)?;
+    shown.left.absent.iter().for_each(say::warn);
+    super::print(&shown.text)?;
+    Ok(if outcome == Exit::Ok && !shown.left.absent.is_empty() { Exit::Partial } else { outcome })
 }
 
 /// What others say, once or again and again.
@@ -65,8 +76,10 @@ pub(super) fn show(mut source: Box<dyn Looks + Send>, page: Page) -> Result<Exit
     problems(&view).iter().for_each(say::warn);
     let now = page.now();
     let whole = view.nodes.iter().all(|node| node.is_whole(now)) && source.warnings().is_empty();
-    super::print(&page.render(view)?)?;
-    Ok(if whole { Exit::Ok } else { Exit::Partial })
+    let shown = page.render(view)?;
+    shown.left.absent.iter().for_each(say::warn);
+    super::print(&shown.text)?;
+    Ok(if whole && shown.left.absent.is_empty() { Exit::Ok } else { Exit::Partial })
 }
 
 /// What sources could not read.
@@ -80,7 +93,9 @@ fn problems(view: &View) -> Vec<String> {
             let unsaid = source.errors.is_empty().then(|| "it did not answer everything".to_owned());
             let errors = source.errors.clone().into_iter().chain(unsaid);
             let place = place.clone();
-            errors.map(move |error| format!("{place}{}: {error}", source.source)).collect::<Vec<_>>()
+            // Each is a line, whatever others wrote.
+            let line = move |error| clean_value(&format!("{place}{}: {error}", source.source));
+            errors.map(line).collect::<Vec<_>>()
         });
         lines.collect::<Vec<_>>()
     };
@@ -120,14 +135,15 @@ impl Page {
     }
 
     /// As long as it is, or as wide as the terminal.
-    fn render(&self, mut view: View) -> anyhow::Result<String> {
-        self.filter.apply(&mut view);
+    fn render(&self, mut view: View) -> anyhow::Result<Shown> {
+        let now = (!self.local).then(|| self.now());
+        let left = self.filter.apply(&mut view, now);
         if self.show.json {
-            return self.json(view);
+            return Ok(Shown { text: self.json(view)?, left });
         }
         let width = terminal::size().map(|(columns, _)| columns).filter(|_| !self.show.wide);
-        let now = (!self.local).then(|| self.now());
-        Ok(table::view(&view, &Look { width, wide: self.show.wide, now, filter: self.filter.words() }))
+        let look = Look { width, wide: self.show.wide, now, filter: self.filter.words(), left: left.clone() };
+        Ok(Shown { text: table::view(&view, &look), left })
     }
 
     fn json(&self, mut view: View) -> anyhow::Result<String> {

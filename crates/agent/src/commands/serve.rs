@@ -31,7 +31,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
 
 /// The one line at the start, with the address as it is, which matters where the port asked for is 0.
 fn start(settings: &ServeSettings, web: Option<&Web>) -> String {
-    let listen = web.map_or_else(|| "off".to_owned(), Web::summary);
+    let listen = web.map_or_else(|| "off".to_owned(), |web| web.summary("/metrics"));
     let otlp =
         settings.otlp.as_ref().map(|target| format!("; OTLP to {}", target.endpoint)).unwrap_or_default();
     format!(

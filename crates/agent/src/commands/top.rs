@@ -6,6 +6,7 @@ use crate::settings::Settings;
 use crate::top::Theme;
 use crate::top::io::{Feed, Setup, run as show};
 use crate::view;
+use crate::view::filter::Filter;
 use crate::view::recording::Recording;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -20,12 +21,14 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, Failure> {
     }
     check_terminal()?;
     let feed = match &args.replay {
-        Some(path) => Feed::Recorded(Recording::load(path, &Settings::resolve(&args.common)?)?),
+        Some(path) => Feed::Recorded(Box::new(Recording::load(path, &Settings::resolve(&args.common)?)?)),
         None => Feed::Live(view::source(&args.look, &args.common)?),
     };
+    let nodes = args.common.node.iter().filter(|_| args.look.prometheus.is_some()).cloned().collect();
+    let filter = Filter { nodes, devices: args.gpu.clone(), ..Filter::default() };
     let clock = Settings::clock(&args.common)?;
     let theme = Theme { color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
-    show(Setup { feed, interval: args.interval, clock, theme })?;
+    show(Setup { feed, filter, interval: args.interval, clock, theme })?;
     Ok(Exit::Ok)
 }
 

@@ -97,7 +97,8 @@ mod tests {
     use crate::doctor::Status;
 
     fn series(labels: &[(&str, &str)], value: Option<f64>) -> Series {
-        Series { labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), value }
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Series { labels, value, values: Vec::new() }
     }
 
     #[test]

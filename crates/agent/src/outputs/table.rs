@@ -3,6 +3,8 @@
 mod grid;
 
 use super::terminal;
+use crate::view::filter::{Filter, Left};
+use crate::view::session::{memory_ratio, place};
 use crate::view::{NodeView, View};
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 use gpu_session_api::{Allocation, Device, Session};
@@ -27,12 +29,16 @@ pub struct Look {
     pub now: Option<f64>,
     /// What was left out of the view, in words; empty where that is nothing.
     pub filter: String,
+    /// What the view comes to.
+    pub left: Left,
 }
 
 /// A snapshot, as wide as the terminal; plain text elsewhere.
 pub fn snapshot(snapshot: &Snapshot) -> String {
     let width = terminal::size().map(|(columns, _)| columns);
-    view(&View { nodes: vec![NodeView::of(snapshot, None)] }, &Look { width, ..Look::default() })
+    let mut all = View { nodes: vec![NodeView::of(snapshot, None)] };
+    let left = Filter::default().apply(&mut all, None);
+    view(&all, &Look { width, left, ..Look::default() })
 }
 
 /// Devices, then sessions, then who holds a device and does nothing with it.
@@ -102,16 +108,14 @@ impl Page<'_> {
         let all = || {
             self.view.nodes.iter().flat_map(|node| node.sessions.iter().map(move |session| (node, session)))
         };
-        let placed = all().any(|(_, session)| !place(session).is_empty());
+        let placed = all().any(|(_, session)| place(session).is_some());
         let wide = self.look.wide;
         let since = |node: &NodeView, at: f64| node.timestamp.map(|now| duration(now - at));
         let cells = cells! { Session:
             self.many, Column::name("NODE", 97, 8), |node, _| shown(node.node.as_ref());
             true, Column::word("GPU", 99), |_, session| session.gpu.clone();
             true, Column::name("USER", 98, 8), |_, session| shown(session.user.as_ref());
-            placed, Column::name("WHERE", 85, 14), |_, session| {
-                shown(Some(place(session)).filter(|place| !place.is_empty()))
-            };
+            placed, Column::name("WHERE", 85, 14), |_, session| shown(place(session));
             wide, Column::word("CONTAINER", 0), |_, session| shown(session.container.as_ref());
             true, Column::figure("PID", 75), |_, session| session.pid.to_string();
             true, Column::name("COMMAND", 80, 8), |_, session| shown(session.command.as_ref());
@@ -120,7 +124,7 @@ impl Page<'_> {
             wide, Column::figure("ENC %", 0), |_, session| shown(session.encoder_utilization_ratio.map(percent));
             wide, Column::figure("DEC %", 0), |_, session| shown(session.decoder_utilization_ratio.map(percent));
             true, Column::figure("MEMORY", 90), |_, session| shown(session.memory_used_bytes.map(bytes));
-            true, Column::figure("MEM %", 60), |node, session| shown(memory_ratio(node, session).map(percent));
+            true, Column::figure("MEM %", 60), |node, session| shown(memory_ratio(session, node).map(percent));
             true, Column::figure("FOR", 70), |node, session| shown(since(node, session.start_time));
             true, Column::figure("ACTIVE", 65), |node, session| {
                 shown(session.last_active_time.and_then(|at| since(node, at)).map(|ago| format!("{ago} ago")))
@@ -157,18 +161,21 @@ impl Page<'_> {
 
     fn summary(&self) -> String {
         let nodes = &self.view.nodes;
-        let mut text = if self.look.filter.is_empty() {
-            format!("sessions: {}", self.count())
-        } else {
-            let listed: usize = nodes.iter().map(|node| node.sessions.len()).sum();
-            format!("sessions: {listed} (of {})", self.look.filter)
+        let Look { filter, left, .. } = self.look;
+        let mut text = match (left.unsure, left.sessions) {
+            (false, known) => format!("sessions: {known}"),
+            (true, 0) => format!("sessions: {UNKNOWN}"),
+            (true, known) => format!("sessions: at least {known}"),
         };
+        if !filter.is_empty() {
+            let _ = write!(text, " (of {filter})");
+        }
         if self.many {
             let _ = write!(text, " on {} nodes", nodes.len());
         }
-        let unlisted = self.unlisted();
-        if unlisted > 0 && self.look.filter.is_empty() {
-            let _ = write!(text, "; {unlisted} of them are not listed (sessions.limit)");
+        if left.unlisted > 0 {
+            let of = if filter.is_empty() { "them" } else { "all there" };
+            let _ = write!(text, "; {} of {of} are not listed (sessions.limit)", left.unlisted);
         }
         let old: Vec<&NodeView> = nodes.iter().filter(|node| self.look.is_old(node)).collect();
         if !old.is_empty() {
@@ -182,29 +189,6 @@ impl Page<'_> {
         }
         gpu_session_core::text::clean_value(&text)
     }
-
-    /// On all devices; a lower bound where some cannot be read.
-    fn count(&self) -> String {
-        let devices = || self.view.nodes.iter().flat_map(|node| &node.devices);
-        let known: u64 = devices().filter_map(|device| device.sessions).sum();
-        let unread = devices().any(|device| device.sessions.is_none());
-        let down = |node: &NodeView| node.sources.iter().any(|source| source.source == "nvml" && !source.up);
-        let unsure = unread || self.view.nodes.iter().any(|node| down(node) || self.look.is_old(node));
-        match (unsure, known) {
-            (false, _) => known.to_string(),
-            (true, 0) => UNKNOWN.to_owned(),
-            (true, _) => format!("at least {known}"),
-        }
-    }
-
-    /// Sessions that are counted with their devices and have no row.
-    fn unlisted(&self) -> u64 {
-        let beyond = |node: &NodeView| {
-            let counted: u64 = node.devices.iter().filter_map(|device| device.sessions).sum();
-            counted.saturating_sub(node.sessions.len() as u64)
-        };
-        self.view.nodes.iter().map(beyond).sum()
-    }
 }
 
 fn fill<'a, T: 'a>(cells: &Cells<'_, T>, rows: impl Iterator<Item = (&'a NodeView, &'a T)>) -> Grid {
@@ -214,21 +198,6 @@ fn fill<'a, T: 'a>(cells: &Cells<'_, T>, rows: impl Iterator<Item = (&'a NodeVie
         grid.row(&cells);
     }
     grid
-}
-
-/// Share of the device's memory that it holds, 0 to 1.
-fn memory_ratio(node: &NodeView, session: &Session) -> Option<f64> {
-    let device = node.devices.iter().find(|device| device.uuid == session.device_uuid)?;
-    let total = device.memory_total_bytes.filter(|total| *total > 0)?;
-    Some((session.memory_used_bytes? as f64 / total as f64).min(1.0))
-}
-
-/// The pod, or where else it runs.
-fn place(session: &Session) -> String {
-    match (&session.namespace, &session.pod) {
-        (Some(namespace), Some(pod)) => format!("{namespace}/{pod}"),
-        _ => session.place.clone().unwrap_or_default(),
-    }
 }
 
 /// An empty table with this header.

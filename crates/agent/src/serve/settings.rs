@@ -108,13 +108,8 @@ pub(crate) fn listen(written: Option<&str>) -> Result<Option<SocketAddr>, Failur
 fn web(args: &ServeArgs, file: &Config) -> Result<WebSettings, Failure> {
     let kubeconfig = args.common.kubernetes_kubeconfig.clone().or_else(|| file.kubernetes.kubeconfig.clone());
     let kubernetes_auth = args.web_kubernetes_auth.or(file.web.kubernetes_auth).unwrap_or(false);
-    if kubernetes_auth && kubeconfig.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
-        return Err(Failure::usage(anyhow::anyhow!(
-            "web.kubernetes_auth: this is no pod, so there is no API server to ask; name one with kubernetes.kubeconfig"
-        )));
-    }
     let config_file = args.web_config_file.clone().or_else(|| file.web.config_file.clone());
-    Ok(WebSettings { config_file, kubernetes_auth, kubeconfig })
+    WebSettings::of(config_file, kubernetes_auth, kubeconfig).map_err(Failure::usage)
 }
 
 fn textfile(args: &ServeArgs, file: &Config) -> Result<Option<Textfile>, Failure> {

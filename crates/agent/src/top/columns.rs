@@ -3,7 +3,8 @@
 use super::lines::{Entry, Item, Place, node_name};
 use super::text::{Align, seconds};
 use crate::outputs::table::{UNKNOWN, bytes, percent, shown};
-use crate::view::{NodeView, View};
+use crate::view::session::{idle_seconds, memory_ratio, place as place_of};
+use crate::view::{NodeView, View, label_order};
 use gpu_session_api::Session;
 use std::cmp::Ordering;
 
@@ -117,7 +118,7 @@ impl Column {
             (Self::Command, Entry::Session(session)) => shown(session.command.as_deref()),
             (Self::Sm, Entry::Session(session)) => shown(session.sm_utilization_ratio.map(percent)),
             (Self::Memory, Entry::Session(session)) => shown(session.memory_used_bytes.map(bytes)),
-            (Self::MemoryShare, Entry::Session(session)) => shown(memory_share(session, node).map(percent)),
+            (Self::MemoryShare, Entry::Session(session)) => shown(memory_ratio(session, node).map(percent)),
             (Self::For, Entry::Session(session)) => shown(age(session, node).map(seconds)),
             (Self::State, entry) => state(entry, node),
             (_, Entry::Held(_)) => UNKNOWN.to_owned(),
@@ -132,7 +133,7 @@ impl Column {
         let number = |number: Option<f64>| number.map(Value::Number);
         match (self, entry) {
             (Self::Node, _) => text(node.node.clone()),
-            (Self::Gpu, _) => Some(Value::Label(label(&self.text(place, view)))),
+            (Self::Gpu, _) => Some(Value::Label(label_order(&self.text(place, view)))),
             (Self::User, Entry::Session(session)) => text(session.user.clone()),
             (Self::User, Entry::Held(held)) => text(held.user.clone()),
             (Self::Where, entry) => text(whereabouts(entry)),
@@ -140,9 +141,9 @@ impl Column {
             (Self::Command, Entry::Session(session)) => text(session.command.clone()),
             (Self::Sm, Entry::Session(session)) => number(session.sm_utilization_ratio),
             (Self::Memory, Entry::Session(session)) => number(session.memory_used_bytes.map(|n| n as f64)),
-            (Self::MemoryShare, Entry::Session(session)) => number(memory_share(session, node)),
+            (Self::MemoryShare, Entry::Session(session)) => number(memory_ratio(session, node)),
             (Self::For, Entry::Session(session)) => number(age(session, node)),
-            (Self::State, Entry::Session(session)) => number(idle(session, node)),
+            (Self::State, Entry::Session(session)) => number(activity(session, node).unused()),
             (Self::State, Entry::Held(held)) => number(held.idle_seconds),
             (_, Entry::Held(_)) => None,
         }
@@ -176,43 +177,52 @@ impl Value {
     }
 }
 
-/// A device's label as the numbers that it is of, so that 10 stands after 9.
-pub(super) fn label(gpu: &str) -> Vec<u64> {
-    gpu.split('_').map(|part| part.parse().unwrap_or(u64::MAX)).collect()
-}
-
 /// The pod, or where else it is.
 pub(super) fn whereabouts(entry: Entry<'_>) -> Option<String> {
     match entry {
-        Entry::Session(session) => match (&session.namespace, &session.pod) {
-            (Some(namespace), Some(pod)) => Some(format!("{namespace}/{pod}")),
-            _ => session.place.clone(),
-        },
+        Entry::Session(session) => place_of(session),
         Entry::Held(held) => Some(format!("{}/{}", held.namespace, held.pod)),
     }
-}
-
-fn memory_share(session: &Session, node: &NodeView) -> Option<f64> {
-    let device = node.devices.iter().find(|device| device.uuid == session.device_uuid)?;
-    let total = device.memory_total_bytes.filter(|total| *total > 0)?;
-    Some(session.memory_used_bytes? as f64 / total as f64)
 }
 
 fn age(session: &Session, node: &NodeView) -> Option<f64> {
     Some(node.timestamp? - session.start_time)
 }
 
-/// For how many seconds a session has used no engine, at least; `None` where that is not known.
-pub(super) fn idle(session: &Session, node: &NodeView) -> Option<f64> {
-    let since = session.measured_since_time?.max(session.last_active_time.unwrap_or(f64::MIN));
-    Some((node.timestamp? - since).max(0.0))
+/// What a session does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Activity {
+    /// Used an engine lately, this many seconds ago.
+    Active(f64),
+    /// Has used none for this many seconds at least.
+    Idle(f64),
+    /// Nobody can say.
+    Unknown,
+}
+
+impl Activity {
+    fn unused(self) -> Option<f64> {
+        match self {
+            Self::Active(seconds) | Self::Idle(seconds) => Some(seconds),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// What a session does, as far as it is known when the node was seen.
+pub(super) fn activity(session: &Session, node: &NodeView) -> Activity {
+    let Some(now) = node.timestamp else { return Activity::Unknown };
+    let used = session.last_active_time.map(|at| (now - at).max(0.0));
+    match (used, idle_seconds(session, now)) {
+        (Some(used), _) if used <= ACTIVE_SECONDS => Activity::Active(used),
+        (_, Some(idle)) if idle > LEAST_IDLE_SECONDS => Activity::Idle(idle),
+        _ => Activity::Unknown,
+    }
 }
 
 /// Whether a session is known to be idle.
 pub(super) fn is_idle(session: &Session, node: &NodeView) -> bool {
-    let used = session.last_active_time.zip(session.measured_since_time);
-    let active = used.is_some_and(|(active, since)| active >= since);
-    idle(session, node).is_some_and(|idle| idle > if active { ACTIVE_SECONDS } else { LEAST_IDLE_SECONDS })
+    matches!(activity(session, node), Activity::Idle(_))
 }
 
 pub(super) fn state(entry: Entry<'_>, node: &NodeView) -> String {
@@ -221,11 +231,10 @@ pub(super) fn state(entry: Entry<'_>, node: &NodeView) -> String {
             Some(idle) => format!("HELD IDLE {}", seconds(idle)),
             None => "HELD IDLE".to_owned(),
         },
-        Entry::Session(session) => match idle(session, node) {
-            None => UNKNOWN.to_owned(),
-            Some(idle) if is_idle(session, node) => format!("IDLE {}", seconds(idle)),
-            Some(_) if session.last_active_time.is_none() => UNKNOWN.to_owned(),
-            Some(_) => "active".to_owned(),
+        Entry::Session(session) => match activity(session, node) {
+            Activity::Active(_) => "active".to_owned(),
+            Activity::Idle(idle) => format!("IDLE {}", seconds(idle)),
+            Activity::Unknown => UNKNOWN.to_owned(),
         },
     }
 }
@@ -275,9 +284,24 @@ mod tests {
     }
 
     #[test]
-    fn labels_sort_by_number() {
-        let mut labels = ["10", "2", "0_10_0", "0_9_0", "1"];
-        labels.sort_by_key(|gpu| label(gpu));
-        assert_eq!(labels, ["0_9_0", "0_10_0", "1", "2", "10"]);
+    fn a_state_is_told_where_something_says_it() {
+        let node = NodeView { timestamp: Some(1000.0), ..NodeView::default() };
+        for (measured, active, sm, wanted) in [
+            (Some(400.0), Some(995.0), Some(0.5), Activity::Active(5.0)),
+            (Some(400.0), Some(700.0), Some(0.0), Activity::Idle(300.0)),
+            (Some(999.9), None, None, Activity::Unknown),
+            // From metrics, which do not say since when it was measured.
+            (None, Some(995.0), Some(0.5), Activity::Active(5.0)),
+            (None, Some(700.0), Some(0.0), Activity::Idle(300.0)),
+            (None, Some(700.0), None, Activity::Unknown),
+            (None, None, None, Activity::Unknown),
+        ] {
+            let text = serde_json::json!({
+                "session": "a", "gpu": "0", "device_uuid": "GPU-a", "pid": 1, "start_time": 100.0,
+                "measured_since_time": measured, "last_active_time": active, "sm_utilization_ratio": sm,
+            });
+            let session: Session = serde_json::from_value(text).unwrap();
+            assert_eq!(activity(&session, &node), wanted, "{session:?}");
+        }
     }
 }

@@ -117,14 +117,14 @@ fn of_session(session: &Session, node: &NodeView) -> Vec<String> {
             of(&node.node),
             session.session
         ),
+        format!("state {}", state_of(Entry::Session(session), node)),
         format!("user {} by {}  uid {}", text(&session.user), text(&session.user_rule), shown(session.uid)),
         format!("{place}  placed by {}", text(&session.attributed_by)),
         format!("device {}  given to its container {allocated}", session.device_uuid),
         format!(
-            "first seen {}  last used the device {}  state {}",
+            "first seen {}  last used the device {}",
             at(Some(session.start_time)),
-            at(session.last_active_time),
-            state_of(Entry::Session(session), node)
+            at(session.last_active_time)
         ),
         format!(
             "memory bus {}  encoder {}  decoder {}  SM time {}  memory over time {}",

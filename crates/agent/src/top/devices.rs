@@ -1,11 +1,11 @@
 //! The upper pane: devices, MIG instances under their GPU, all under their node.
 
-use super::columns::{is_idle, label};
+use super::columns::is_idle;
 use super::lines::{Entry, Item, Key, Line, Place};
 use super::sessions::{found, words};
 use super::text::{Align, bar, cut, fit};
 use crate::outputs::table::{UNKNOWN, percent, short_model, shown};
-use crate::view::{NodeView, View};
+use crate::view::{NodeView, View, label_order};
 use gpu_session_api::Device;
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub(super) fn list(view: &View, filter: &str, items: &[Line<Place<Item>>]) -> Ve
         };
         let mut devices: Vec<_> =
             node.devices.iter().enumerate().filter(|(_, device)| wanted(device)).collect();
-        devices.sort_by_cached_key(|(_, device)| label(&device.gpu));
+        devices.sort_by_cached_key(|(_, device)| label_order(&device.gpu));
         let mut gpu = None;
         for (item, device) in devices {
             let parent = parent(device);

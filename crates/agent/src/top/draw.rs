@@ -97,7 +97,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, now: f64, theme: Theme) {
         return frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
     }
     if state.is_helping() {
-        return help::draw(&mut Rows::new(frame, area));
+        return help::draw(&mut Rows::new(frame, area), state.help_page());
     }
     let mut rows = Rows::new(frame, area);
     head(&mut rows, state, now, theme);
@@ -138,7 +138,7 @@ fn split(area: Rect, state: &State) -> [Rect; 3] {
 fn head(rows: &mut Rows<'_, '_>, state: &State, now: f64, theme: Theme) {
     rows.text(&totals::title(state, now), BOLD);
     if state.has_looked() {
-        rows.text(&totals::totals(state.view()), Style::new());
+        rows.text(&totals::totals(state), Style::new());
     }
     let mut problems = totals::problems(state, now);
     let more = problems.len().saturating_sub(MOST_PROBLEMS);
@@ -262,8 +262,13 @@ fn nothing(state: &State) -> &'static str {
     if !state.has_looked() {
         "nothing has been seen yet"
     } else if !state.arranged().filter.is_empty() {
-        "nothing is found; Esc ends the filter"
-    } else if totals::is_complete(state.view()) {
+        // The devices above may be what was found.
+        if state.devices().0.is_empty() {
+            "nothing is found; Esc ends the filter"
+        } else {
+            "no session is found; Esc ends the filter"
+        }
+    } else if totals::is_complete(state) {
         "no session"
     } else {
         "no session is known"

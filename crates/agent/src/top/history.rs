@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Points that are kept of each; as many as fit side by side on a wide terminal.
 const MOST_POINTS: usize = 240;
+/// Points that are kept of all together, some 15 MiB: of more than 2 000 devices and sessions fewer of each.
+const MOST_IN_ALL: usize = 480_000;
 
 /// One look.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +30,8 @@ impl History {
     /// Takes a view in; what is not in it is forgotten.
     pub(super) fn add(&mut self, view: &View) {
         let mut before = std::mem::take(&mut self.tracks);
+        let tracks: usize = view.nodes.iter().map(|node| node.devices.len() + node.sessions.len()).sum();
+        let most = most(tracks);
         for node in &view.nodes {
             let Some(at) = node.timestamp else { continue };
             let devices = node.devices.iter().map(|device| {
@@ -44,10 +48,13 @@ impl History {
                 while track.back().is_some_and(|last| last.at >= at) {
                     track.pop_back();
                 }
-                track.push_back(point);
-                if track.len() > MOST_POINTS {
-                    track.pop_front();
+                if track.len() >= most {
+                    track.drain(..=track.len() - most);
+                    if track.capacity() > 4 * most {
+                        track.shrink_to(most);
+                    }
                 }
+                track.push_back(point);
                 self.tracks.insert(key, track);
             }
         }
@@ -57,6 +64,11 @@ impl History {
     pub(super) fn newest(&self, key: &Key) -> impl Iterator<Item = &Point> {
         self.tracks.get(key).into_iter().flat_map(|track| track.iter().rev())
     }
+}
+
+/// Points that are kept of each of so many.
+fn most(tracks: usize) -> usize {
+    (MOST_IN_ALL / tracks.max(1)).clamp(1, MOST_POINTS)
 }
 
 #[cfg(test)]
@@ -92,5 +104,19 @@ mod tests {
         assert_eq!(history.newest(&key).map(|point| point.at).take(2).collect::<Vec<_>>(), [900.0, 899.0]);
         history.add(&at(901, Vec::new()));
         assert_eq!(history.newest(&key).count(), 0);
+    }
+
+    #[test]
+    fn many_tracks_have_fewer_points_each() {
+        for tracks in [0, 1, 2000, 2001, 48_000, MOST_IN_ALL] {
+            assert!(most(tracks) * tracks <= MOST_IN_ALL && most(tracks) > 0, "{tracks}");
+        }
+        let (mut history, one) = (History::default(), device(0.0));
+        for time in 0..MOST_POINTS as u32 {
+            history.add(&at(time, vec![one.clone()]));
+        }
+        let others = (0..MOST_IN_ALL / 10 - 1).map(|n| Device { uuid: format!("MIG-{n}"), ..one.clone() });
+        history.add(&at(1000, others.chain([one.clone()]).collect()));
+        assert_eq!(history.newest(&Key::device(&None, &one)).count(), 10);
     }
 }

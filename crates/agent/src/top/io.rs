@@ -2,17 +2,21 @@
 
 use super::state::{State, Wish};
 use super::{Theme, draw};
+use crate::view::filter::Filter;
 use crate::view::recording::Recording;
 use crate::view::{Looks, View};
 use anyhow::Context as _;
 use gpu_session_sources::clock::Clock;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, KeyEvent, KeyEventKind};
+use rustix::process::Signal;
 use std::panic;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+
+mod suspend;
 
 /// The ages on the screen are brought up to date this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -22,7 +26,7 @@ pub enum Feed {
     /// As it is now.
     Live(Box<dyn Looks + Send>),
     /// As it was.
-    Recorded(Recording),
+    Recorded(Box<Recording>),
 }
 
 impl Feed {
@@ -30,25 +34,32 @@ impl Feed {
     fn samples(&self) -> Option<usize> {
         match self {
             Self::Live(_) => None,
-            Self::Recorded(recording) => Some(recording.len()),
+            Self::Recorded(recording) => Some(recording.samples()),
         }
     }
 
-    fn look(&mut self, sample: usize) -> anyhow::Result<View> {
-        match self {
-            Self::Live(looks) => looks.look(),
-            Self::Recorded(recording) => {
-                recording.seek(sample);
-                recording.look()
-            }
-        }
+    fn look(&mut self, sample: usize, filter: &Filter) -> anyhow::Result<Seen> {
+        let (mut view, mut warnings) = match self {
+            Self::Live(looks) => (looks.look()?, looks.warnings()),
+            Self::Recorded(recording) => (recording.view(sample), Vec::new()),
+        };
+        warnings.extend(filter.apply(&mut view, None).absent);
+        Ok(Seen { view, warnings })
     }
+}
+
+/// What a look brought, and why something may be missing in it.
+struct Seen {
+    view: View,
+    warnings: Vec<String>,
 }
 
 /// What `run` needs.
 pub struct Setup {
     /// What is looked at.
     pub feed: Feed,
+    /// What of it is shown.
+    pub filter: Filter,
     /// Time from one look to the next.
     pub interval: Duration,
     /// What the ages are told by.
@@ -61,7 +72,11 @@ enum Event {
     Key(KeyEvent),
     /// The terminal has another size.
     Size,
-    Looked(Result<View, String>),
+    Looked(Result<Seen, String>),
+    /// The process is to stop.
+    Stop,
+    /// It was stopped, and goes on.
+    Continued,
     /// The process is to end.
     Terminate,
     /// A thread cannot go on.
@@ -73,7 +88,7 @@ pub fn run(setup: Setup) -> anyhow::Result<()> {
     let (sender, events) = channel();
     on_signals(sender.clone())?;
     let samples = setup.feed.samples();
-    let asks = looker(setup.feed, sender.clone())?;
+    let asks = looker(setup.feed, setup.filter, sender.clone())?;
     let mut screen = Screen::open(sender.clone())?;
     keys(sender)?;
     let Setup { interval, clock, theme, .. } = setup;
@@ -86,6 +101,7 @@ pub fn run(setup: Setup) -> anyhow::Result<()> {
         at: None,
         wanted: None,
         waiting: false,
+        stopped: false,
         due,
         interval,
         clock,
@@ -136,6 +152,8 @@ struct Shown {
     wanted: Option<usize>,
     /// Whether an answer is waited for.
     waiting: bool,
+    /// Whether the terminal was given back.
+    stopped: bool,
     /// When to look of itself.
     due: Instant,
     interval: Duration,
@@ -146,17 +164,26 @@ struct Shown {
 impl Shown {
     fn run(mut self, terminal: &mut DefaultTerminal) -> anyhow::Result<()> {
         loop {
-            self.ask()?;
-            let now = self.now();
-            terminal.draw(|frame| draw(frame, &self.state, now, self.theme))?;
+            // Until it is heard that it goes on, the terminal is not its own.
+            if !self.stopped {
+                self.ask()?;
+                let now = self.now();
+                terminal.draw(|frame| draw(frame, &self.state, now, self.theme))?;
+            }
             match self.events.recv_timeout(self.patience()) {
                 Ok(Event::Key(key)) => match self.state.key(key) {
                     Wish::Draw => {}
                     Wish::Forward => self.wanted = self.beside(1),
                     Wish::Back => self.wanted = self.samples.and_then(|_| self.beside(-1)),
+                    Wish::Stop => self.stopped = suspend::stop(terminal)?,
                     Wish::End => return Ok(()),
                 },
                 Ok(Event::Looked(result)) => self.looked(result),
+                Ok(Event::Stop) => self.stopped = suspend::stop(terminal)?,
+                Ok(Event::Continued) => {
+                    self.stopped = false;
+                    suspend::take_again(terminal)?;
+                }
                 Ok(Event::Terminate) => return Ok(()),
                 Ok(Event::Broken(problem)) => anyhow::bail!(problem),
                 Ok(Event::Size) | Err(RecvTimeoutError::Timeout) => {}
@@ -205,9 +232,13 @@ impl Shown {
         self.asks.send(sample).context("the thread that looks has ended")
     }
 
-    fn looked(&mut self, result: Result<View, String>) {
+    fn looked(&mut self, result: Result<Seen, String>) {
         self.waiting = false;
-        self.state.looked(result);
+        let view = result.map(|Seen { view, warnings }| {
+            self.state.warned(warnings);
+            view
+        });
+        self.state.looked(view);
         if let Some((at, of)) = self.at.zip(self.samples) {
             self.state.at_sample(at + 1, of);
         }
@@ -215,11 +246,11 @@ impl Shown {
 }
 
 /// Looks when it is asked to.
-fn looker(mut feed: Feed, events: Sender<Event>) -> anyhow::Result<Sender<usize>> {
+fn looker(mut feed: Feed, filter: Filter, events: Sender<Event>) -> anyhow::Result<Sender<usize>> {
     let (asks, asked) = channel::<usize>();
     let look = move || {
         for sample in asked {
-            let result = feed.look(sample).map_err(|error| format!("{error:#}"));
+            let result = feed.look(sample, &filter).map_err(|error| format!("{error:#}"));
             if events.send(Event::Looked(result)).is_err() {
                 return;
             }
@@ -248,23 +279,33 @@ fn keys(events: Sender<Event>) -> std::io::Result<()> {
     thread::Builder::new().name("keys".to_owned()).spawn(read).map(drop)
 }
 
-/// Signals that end a program end it as a key does. Ctrl-C is a key: the terminal sends no signal while it is ours.
+/// Signals that end or stop a program do it as a key does. Ctrl-C and Ctrl-Z are keys: the terminal sends no signal while it
+/// is ours.
 fn on_signals(events: Sender<Event>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let guard = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut stop = signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
+    let mut go_on = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
     drop(guard);
     let wait = move || {
         runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = hangup.recv() => {}
+            loop {
+                let event = tokio::select! {
+                    _ = terminate.recv() => Event::Terminate,
+                    _ = interrupt.recv() => Event::Terminate,
+                    _ = hangup.recv() => Event::Terminate,
+                    _ = stop.recv() => Event::Stop,
+                    _ = go_on.recv() => Event::Continued,
+                };
+                let ends = matches!(event, Event::Terminate);
+                if events.send(event).is_err() || ends {
+                    return;
+                }
             }
         });
-        let _ = events.send(Event::Terminate);
     };
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
 }

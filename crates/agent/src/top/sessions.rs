@@ -1,11 +1,12 @@
 //! The lower pane: sessions and allocations that are held idle, filtered, sorted and grouped.
 
-use super::columns::{COLUMNS, Column, is_idle, label, plan, state, whereabouts};
+use super::columns::{COLUMNS, Column, is_idle, plan, state, whereabouts};
 use super::lines::{Entry, Item, Line, Place, node_name};
 use super::state::Group;
 use super::text::fit;
 use crate::outputs::table::{UNKNOWN, bytes, shown};
-use crate::view::View;
+use crate::view::session::sum;
+use crate::view::{View, label_order};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -68,8 +69,8 @@ fn all(view: &View) -> impl Iterator<Item = Place<Item>> {
 /// The order of those that sort alike.
 fn settled(a: Place<Item>, b: Place<Item>, view: &View) -> Ordering {
     let rank = |place: Place<Item>| match place.entry(view) {
-        Entry::Session(session) => (label(&session.gpu), false, session.pid),
-        Entry::Held(held) => (label(&held.gpu), true, 0),
+        Entry::Session(session) => (label_order(&session.gpu), false, session.pid),
+        Entry::Held(held) => (label_order(&held.gpu), true, 0),
     };
     a.node.cmp(&b.node).then_with(|| rank(a).cmp(&rank(b)))
 }
@@ -135,7 +136,7 @@ fn heading(name: &str, group: &[Place<Item>], view: &View) -> String {
     let count = sessions().count();
     let idle = sessions().filter(|(session, node)| is_idle(session, node)).count();
     let held = group.len() - count;
-    let memory: Option<u64> = sessions().map(|(session, _)| session.memory_used_bytes).sum();
+    let memory = sum(sessions().map(|(session, _)| session.memory_used_bytes));
     let memory = if count == 0 { String::new() } else { format!(", {}", shown(memory.map(bytes))) };
     let idle = if idle == 0 { String::new() } else { format!(" ({idle} idle)") };
     let held = if held == 0 { String::new() } else { format!(", {held} held idle") };

@@ -58,6 +58,8 @@ pub enum Wish {
     Forward,
     /// Look at the sample before.
     Back,
+    /// Give the terminal back until the shell brings it to the foreground again.
+    Stop,
     /// Leave.
     End,
 }
@@ -67,7 +69,8 @@ pub enum Wish {
 enum Mode {
     Look,
     Filter,
-    Help,
+    /// With how often the page was turned.
+    Help(usize),
 }
 
 /// The pane that keys are for.
@@ -83,6 +86,7 @@ pub struct State {
     view: View,
     has_looked: bool,
     problem: Option<String>,
+    warnings: Vec<String>,
     asked_at: Option<f64>,
     position: Option<(usize, usize)>,
     paused: bool,
@@ -105,6 +109,7 @@ impl Default for State {
             view: View::default(),
             has_looked: false,
             problem: None,
+            warnings: Vec::new(),
             asked_at: None,
             position: None,
             paused: false,
@@ -142,6 +147,11 @@ impl State {
         }
     }
 
+    /// Why something may be missing in what was looked at, as its source said.
+    pub fn warned(&mut self, warnings: Vec<String>) {
+        self.warnings = warnings;
+    }
+
     /// Which sample of a recording is shown, counted from 1, and of how many.
     pub fn at_sample(&mut self, at: usize, of: usize) {
         self.position = Some((at, of));
@@ -155,8 +165,11 @@ impl State {
         match self.mode {
             Mode::Look => self.look_key(key.code),
             Mode::Filter => self.filter_key(key.code),
-            Mode::Help => match key.code {
+            Mode::Help(page) => match key.code {
                 KeyCode::Char('q') => Wish::End,
+                KeyCode::Char('j' | ' ') | KeyCode::Down | KeyCode::PageDown => {
+                    self.turn(Mode::Help(page.wrapping_add(1)))
+                }
                 _ => self.turn(Mode::Look),
             },
         }
@@ -165,6 +178,7 @@ impl State {
     fn control(&mut self, code: KeyCode) -> Wish {
         match (code, self.mode) {
             (KeyCode::Char('c'), _) => return Wish::End,
+            (KeyCode::Char('z'), _) => return Wish::Stop,
             (KeyCode::Char('u'), Mode::Filter) => self.filter(String::new()),
             _ => {}
         }
@@ -175,7 +189,7 @@ impl State {
         match code {
             KeyCode::Char('q') => return Wish::End,
             KeyCode::Esc => return self.close(),
-            KeyCode::Char('?' | 'h') => self.mode = Mode::Help,
+            KeyCode::Char('?' | 'h') => self.mode = Mode::Help(0),
             KeyCode::Char('/') => self.mode = Mode::Filter,
             KeyCode::Char('>') | KeyCode::Right => self.sort_by(1),
             KeyCode::Char('<') | KeyCode::Left => self.sort_by(COLUMNS.len() - 1),
@@ -292,6 +306,10 @@ impl State {
         self.problem.as_deref()
     }
 
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Since when an answer is waited for.
     pub(super) fn asked_at(&self) -> Option<f64> {
         self.asked_at
@@ -310,7 +328,12 @@ impl State {
     }
 
     pub(super) fn is_helping(&self) -> bool {
-        self.mode == Mode::Help
+        matches!(self.mode, Mode::Help(_))
+    }
+
+    /// How often the page of the help was turned.
+    pub(super) fn help_page(&self) -> usize {
+        if let Mode::Help(page) = self.mode { page } else { 0 }
     }
 
     pub(super) fn has_detail(&self) -> bool {

@@ -1,11 +1,12 @@
 //! The lines at the top: of what and of when the screen is, what there is in all, and what is wrong.
 
-use super::columns::is_idle;
+use super::columns::{Activity, activity};
 use super::lines::node_name;
 use super::state::State;
 use super::text::{cut, seconds, time};
 use crate::outputs::table::{UNKNOWN, shown};
-use crate::view::{NodeView, View};
+use crate::say::counted;
+use crate::view::View;
 use std::collections::BTreeSet;
 
 /// What is older than this many seconds is called old.
@@ -67,32 +68,39 @@ fn when(at: Option<f64>, recorded: bool, now: f64) -> String {
 }
 
 /// What there is in all; where something could not be read, that is the least.
-pub(super) fn totals(view: &View) -> String {
+pub(super) fn totals(state: &State) -> String {
+    let view = state.view();
     let devices = || view.nodes.iter().flat_map(|node| &node.devices);
     if devices().next().is_none() {
         return "no device is known".to_owned();
     }
-    let sessions: u64 = devices().filter_map(|device| device.sessions).sum();
+    let sessions = devices().filter_map(|device| device.sessions).fold(0, u64::saturating_add);
     let users: BTreeSet<&str> =
         devices().flat_map(|device| device.users.iter().flatten()).map(|user| &*user.user).collect();
-    let idle = |node: &NodeView| node.sessions.iter().filter(|session| is_idle(session, node)).count();
-    let idle: usize = view.nodes.iter().map(idle).sum();
     format!(
-        "{}, {}{} ({idle} idle) of {}{}",
+        "{}, {}{}{} of {}{}",
         counted(devices().count() as u64, "device"),
-        if is_complete(view) { "" } else { "at least " },
+        if is_complete(state) { "" } else { "at least " },
         counted(sessions, "session"),
+        idle(view, sessions),
         counted(users.len() as u64, "user"),
         held(view)
     )
 }
 
-/// Whether every node has told of its devices, and each device could be read.
-pub(super) fn is_complete(view: &View) -> bool {
-    let told = |node: &NodeView| {
-        !node.devices.is_empty() && node.devices.iter().all(|device| device.sessions.is_some())
-    };
-    view.nodes.iter().all(told)
+/// How many sessions are known to be idle; nothing where of none it is known what it does.
+fn idle(view: &View, sessions: u64) -> String {
+    let all = view.nodes.iter().flat_map(|node| node.sessions.iter().map(|session| activity(session, node)));
+    let known: Vec<Activity> = all.filter(|activity| *activity != Activity::Unknown).collect();
+    if known.is_empty() && sessions > 0 {
+        return String::new();
+    }
+    format!(" ({} idle)", known.iter().filter(|activity| matches!(activity, Activity::Idle(_))).count())
+}
+
+/// Whether every node has told of all its sessions, and whoever told of the nodes warned of nothing.
+pub(super) fn is_complete(state: &State) -> bool {
+    state.warnings().is_empty() && state.view().nodes.iter().all(crate::view::NodeView::has_told)
 }
 
 /// How much is held idle; nothing where no kubelet says what is held.
@@ -104,10 +112,6 @@ fn held(view: &View) -> String {
     format!(", {} held idle", held.filter(|held| held.sessions == Some(0)).count())
 }
 
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 /// What is wrong, the worst first.
 pub(super) fn problems(state: &State, now: f64) -> Vec<String> {
     let mut all = Vec::new();
@@ -117,6 +121,7 @@ pub(super) fn problems(state: &State, now: f64) -> Vec<String> {
     if let Some(waited) = state.asked_at().map(|at| now - at).filter(|waited| *waited > SLOW_SECONDS) {
         all.push(format!("NO ANSWER for {}: what is shown is what was seen before", seconds(waited)));
     }
+    all.extend(state.warnings().iter().map(|warning| format!("WARNING: {warning}")));
     let view = state.view();
     for node in &view.nodes {
         for source in node.sources.iter().filter(|source| !source.up) {

@@ -3,11 +3,15 @@
 use super::{Looks, NodeView, View};
 use crate::report::prometheus::client::token;
 use crate::url;
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use gpu_session_api::{Allocations, Devices, Sessions};
 use gpu_session_client::{Client, Error, Filter, Paged};
+use listed::Listed;
 use percent_encoding::percent_decode_str;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+mod listed;
 
 const ALLOWED: &str = "allowed is http(s)://[<user>:<password>@]<host>[:<port>][/<path>], with what is special in user and \
                        password percent-encoded";
@@ -15,6 +19,10 @@ const ALLOWED: &str = "allowed is http(s)://[<user>:<password>@]<host>[:<port>][
 const PAGE: u16 = 1000;
 /// Tries to get pages that are all of one sample.
 const TRIES: u32 = 5;
+/// An answer of more devices, sessions or allocations is not read.
+const MOST: usize = 100_000;
+/// Longest time for all pages of an answer.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// A client of it.
 pub struct Agent {
@@ -47,41 +55,42 @@ impl Agent {
         Ok(Self { client, node })
     }
 
-    /// All pages of an answer; `None` where they are not of one sample.
-    fn all<D: Paged>(
+    /// All pages of an answer, cleaned; `None` where they are not of one sample.
+    fn all<D: Paged + Listed>(
         &self,
         ask: fn(&Client, &Filter) -> Result<D, Error>,
-        time: fn(&D) -> f64,
-        join: fn(&mut D, D),
-    ) -> Result<Option<D>, Error> {
+    ) -> anyhow::Result<Option<D>> {
+        let begun = Instant::now();
         let mut whole: Option<D> = None;
         for page in self.client.pages(&Filter::new().limit(PAGE), ask) {
-            let page = page?;
-            match &mut whole {
-                None => whole = Some(page),
+            let mut page = page?;
+            page.clean();
+            let known = match &mut whole {
+                None => whole.insert(page),
                 // Of two samples at once it could hold a session twice, or not at all.
                 #[allow(clippy::float_cmp, reason = "the same figure, written twice")]
-                Some(known) if time(known) != time(&page) => return Ok(None),
-                Some(known) => join(known, page),
-            }
+                Some(known) if known.time() != page.time() => return Ok(None),
+                Some(known) => {
+                    known.join(page);
+                    known
+                }
+            };
+            ensure!(
+                known.len() <= MOST && begun.elapsed() <= LONGEST,
+                "{}: its answer goes on beyond {MOST} entries or {} s, not read; see that it is a gpu-session-monitor of \
+                 your own",
+                self.node,
+                LONGEST.as_secs()
+            );
         }
         Ok(whole)
     }
 
     /// A view of one sample, unless the agent took one while it was asked.
-    fn try_look(&self) -> Result<Option<NodeView>, Error> {
-        let devices: Option<Devices> =
-            self.all(Client::devices, |page| page.timestamp, |all, page| all.devices.extend(page.devices))?;
-        let sessions: Option<Sessions> = self.all(
-            Client::sessions,
-            |page| page.timestamp,
-            |all, page| all.sessions.extend(page.sessions),
-        )?;
-        let allocations: Option<Allocations> = self.all(
-            Client::allocations,
-            |page| page.timestamp,
-            |all, page| all.allocations.extend(page.allocations),
-        )?;
+    fn try_look(&self) -> anyhow::Result<Option<NodeView>> {
+        let devices: Option<Devices> = self.all(Client::devices)?;
+        let sessions: Option<Sessions> = self.all(Client::sessions)?;
+        let allocations: Option<Allocations> = self.all(Client::allocations)?;
         let (Some(devices), Some(sessions), Some(allocations)) = (devices, sessions, allocations) else {
             return Ok(None);
         };

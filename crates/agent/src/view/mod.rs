@@ -6,6 +6,7 @@ pub mod local;
 pub mod prometheus;
 mod proxied;
 pub mod recording;
+pub mod session;
 
 use crate::cli::{CommonArgs, LookArgs};
 use crate::exit::Failure;
@@ -73,10 +74,24 @@ impl NodeView {
         self.timestamp.map(|at| now - at).filter(|age| *age > OLD_SECONDS)
     }
 
-    /// Whether all that is to be known of it is: every source answered, and lately.
+    /// Whether all that is to be known of it is: there are sources, and every one answered, and lately.
     pub fn is_whole(&self, now: f64) -> bool {
-        self.timestamp.is_some() && self.old(now).is_none() && self.sources.iter().all(|source| source.up)
+        let answered = !self.sources.is_empty() && self.sources.iter().all(|source| source.up);
+        self.timestamp.is_some() && self.old(now).is_none() && answered
     }
+
+    /// Whether it has told of all its sessions: its driver answered, and each of its devices could be read. A node of which
+    /// neither a driver nor a device is known has told of none.
+    pub fn has_told(&self) -> bool {
+        let driver = self.sources.iter().find(|source| source.source == "nvml");
+        driver.map_or(!self.devices.is_empty(), |driver| driver.up)
+            && self.devices.iter().all(|device| device.sessions.is_some())
+    }
+}
+
+/// Place of a device's label in the order of devices: 2 before 10, a GPU before its instances.
+pub fn label_order(gpu: &str) -> Vec<u64> {
+    gpu.split('_').map(|number| number.parse().unwrap_or(u64::MAX)).collect()
 }
 
 /// Where views come from. Looking may take as long as the source's limits allow.
@@ -115,4 +130,16 @@ pub fn source(look: &LookArgs, common: &CommonArgs) -> Result<Box<dyn Looks + Se
 /// The cluster of a Prometheus that is reached through the API server.
 pub fn through(proxy: ServiceProxy, matcher: Option<&str>) -> Box<dyn Looks + Send> {
     Box::new(Prometheus::new(Box::new(proxy), matcher, Clock::Real))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_sort_by_number() {
+        let mut labels = ["10", "2", "0_10_0", "0_9_0", "0", "1"];
+        labels.sort_by_key(|gpu| label_order(gpu));
+        assert_eq!(labels, ["0", "0_9_0", "0_10_0", "1", "2", "10"]);
+    }
 }

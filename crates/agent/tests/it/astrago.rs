@@ -10,17 +10,34 @@ use std::fmt::Write as _;
 /// Minutes of the demo that are there; then GPU 2 is held and idle, an instance is free, and all others are used.
 const MINUTES: i64 = 32;
 
-/// What the program says each minute, in OpenMetrics with its times.
-fn recorded() -> String {
-    let mut node = Node::in_cluster(&scenario_file("demo.yaml"));
-    let mut by_name: BTreeMap<String, String> = BTreeMap::new();
-    for minute in 1..=MINUTES {
-        node.at(minute as f64 * 60.0);
-        let run = node.run(&["collect", "--output", "-", "--node", "gpu-7"]);
-        assert_eq!(run.code, 0, "{}", run.stderr);
-        for line in run.stdout.lines().filter(|line| !line.starts_with('#')) {
+/// One that begins a minute before the end and does nothing: nobody can say yet that it sleeps.
+const YOUNG: &str = "processes:\n  - { pid: 40999, name: young, start: 31m, cgroup: \"0::/docker/00000000000000000000000000000000000000000000000000000000000000ab\\n\", devices: [{ gpu: 2, memory: 30GiB }] }\n";
+
+/// What the program says each minute, in OpenMetrics with its times; then for some minutes what is left of it, as a
+/// textfile that nobody writes any more. Each series is there with these further labels, as well.
+fn recorded(left: i64, further: &[&str]) -> String {
+    let scenario = scenario_file("demo.yaml").replacen("processes:\n", YOUNG, 1);
+    let mut node = Node::in_cluster(&scenario);
+    let (mut by_name, mut text) = (BTreeMap::<String, String>::new(), String::new());
+    for minute in 1..=MINUTES + left {
+        if minute <= MINUTES {
+            node.at(minute as f64 * 60.0);
+            let run = node.run(&["collect", "--output", "-", "--node", "gpu-7"]);
+            assert_eq!(run.code, 0, "{}", run.stderr);
+            text = run.stdout;
+        }
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap().to_owned();
-            let _ = writeln!(by_name.entry(name).or_default(), "{line} {}", EPOCH + minute * 60);
+            let (labels, at) = (&line[name.len()..], EPOCH + minute * 60);
+            let series = by_name.entry(name.clone()).or_default();
+            let _ = writeln!(series, "{line} {at}");
+            for further in further {
+                let labels = match labels.strip_prefix('{') {
+                    Some(own) => format!("{{{further},{own}"),
+                    None => format!("{{{further}}}{labels}"),
+                };
+                let _ = writeln!(series, "{name}{labels} {at}");
+            }
         }
     }
     by_name.into_values().collect::<String>() + "# EOF\n"
@@ -35,9 +52,14 @@ pub(crate) fn queries(page: &str) -> Vec<String> {
 
 /// The series that a query gives a moment after the last minute, by their labels.
 fn ask(known: &Known, query: &str) -> BTreeMap<String, f64> {
+    ask_later(known, query, 0)
+}
+
+/// The same some minutes later.
+fn ask_later(known: &Known, query: &str, minutes: i64) -> BTreeMap<String, f64> {
     let place = known.url.strip_prefix("http://127.0.0.1:").unwrap();
     let (port, base) = place.split_once('/').unwrap();
-    let time = EPOCH + MINUTES * 60 + 5;
+    let time = EPOCH + (MINUTES + minutes) * 60 + 5;
     let form: String = form_urlencoded::byte_serialize(query.as_bytes()).collect();
     let path = format!("/{base}/api/v1/query?time={time}&query={form}");
     let answer = await_answer(
@@ -60,7 +82,7 @@ fn both_languages_have_the_same_queries() {
 
 #[test]
 fn every_query_finds_something_and_the_truth() {
-    let known = Known::of(&recorded());
+    let known = Known::of(&recorded(0, &[]));
     let queries = queries("astrago.md");
     let answers: Vec<BTreeMap<String, f64>> = queries.iter().map(|query| ask(&known, query)).collect();
     for (query, answer) in queries.iter().zip(&answers) {
@@ -80,33 +102,31 @@ fn every_query_finds_something_and_the_truth() {
     let (use_of, ratio) = one("gpu_session_sm_utilization_ratio{");
     assert!(use_of.contains("pt_main_thread") && (0.9..1.0).contains(&ratio), "{use_of} {ratio}");
     // Alice's two processes are one user of 3g.40gb.
-    let users = of("gpu_session_users * on");
+    let users = of("gpu_session_users\n");
     let profile =
         |name: &str| users.iter().find(|(labels, _)| labels.contains(name)).map(|(_, value)| *value);
     assert_eq!((users.len(), profile("3g.40gb"), profile("2g.20gb")), (4, Some(1.0), Some(1.0)), "{users:?}");
-    let free = of("gpu_device_info{mig_profile!=\"\"} and");
+    let free = of("gpu_device_info{mig_profile!=\"\"}\n");
     assert!(free.len() == 1 && free.keys().all(|labels| labels.contains("0_10_0")), "{free:?}");
     let used = of("topk(10, sum by (user) (increase(gpu_user_sm_seconds_total");
     let most = used.iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
     assert!(most.0.contains("frank"), "{used:?}");
-    let idle = of("count by (user) (gpu_allocation_idle_seconds");
+    let idle = of("count by (user) (\n  max by (cluster, node, gpu, user) (gpu_allocation_idle_seconds");
     assert!(idle.keys().any(|labels| labels.contains("erin")), "{idle:?}");
     assert!(!idle.keys().any(|labels| labels.contains("frank") || labels.contains("alice")), "{idle:?}");
-    let asleep = of(
-        "gpu_session_memory_used_bytes / on (node, gpu) group_left () gpu_device_memory_total_bytes > 0.25",
-    );
+    let asleep = of("gpu_session_memory_used_bytes\n");
     assert!(asleep.len() == 1 && asleep.keys().all(|labels| labels.contains("erin")), "{asleep:?}");
 }
 
 #[test]
 fn the_pairs_of_old_and_new_give_the_same() {
-    let known = Known::of(&recorded());
+    let known = Known::of(&recorded(0, &[]));
     let queries = queries("astrago.md");
     let old = [
-        "sum by (node) (gpu_total_sessions)",
-        "count by (node, namespace, pod) (gpu_process_info{pod!=\"\"})",
-        "sum by (node, gpu, namespace, pod) (gpu_process_utilization)",
-        "sum by (node, gpu, namespace, pod) (gpu_process_memory_utilization)",
+        "sum by (cluster, node) (gpu_total_sessions)",
+        "count by (cluster, node, namespace, pod) (gpu_process_info{pod!=\"\"})",
+        "sum by (cluster, node, gpu, namespace, pod) (gpu_process_utilization)",
+        "sum by (cluster, node, gpu, namespace, pod) (gpu_process_memory_utilization)",
     ];
     for query in old {
         let place =
@@ -121,4 +141,32 @@ fn the_pairs_of_old_and_new_give_the_same() {
     let ids = "label_replace(label_join(gpu_session_info";
     let found = ask(&known, queries.iter().find(|query| query.starts_with(ids)).unwrap());
     assert!(found.keys().any(|labels| labels.contains("\"old_pid\":\"gpu3_51700\"")), "{found:?}");
+}
+
+/// The queries that tell of now: those of the page's first part that look at no period.
+fn of_now() -> Vec<String> {
+    let queries = queries("astrago.md");
+    let first = queries.iter().take_while(|query| !query.contains("gpu_total_sessions"));
+    let now: Vec<_> = first.filter(|query| !query.contains("d]") && !query.contains("h]")).cloned().collect();
+    assert!(now.len() > 8, "{now:?}");
+    now
+}
+
+#[test]
+fn nobody_is_found_in_what_a_dead_collector_left() {
+    let known = Known::of(&recorded(20, &[]));
+    for query in of_now() {
+        assert!(!ask(&known, &query).is_empty(), "nothing while it lives: {query}");
+        let found = ask_later(&known, &query, 20);
+        assert!(found.is_empty(), "{query}: {found:?}");
+    }
+}
+
+#[test]
+fn every_query_is_answered_with_two_clusters_of_the_same_nodes_and_two_scrapes_of_one() {
+    let further = ["cluster=\"annex\"", "job=\"again\""];
+    let known = Known::of(&recorded(0, &further));
+    for query in queries("astrago.md") {
+        assert!(!ask(&known, &query).is_empty(), "{query}");
+    }
 }

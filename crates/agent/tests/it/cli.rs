@@ -16,6 +16,11 @@ fn wrong_usage_is_two_and_says_what_is_allowed() {
         (&["collect", "--label", "a-b=1"], "label name"),
         (&["collect", "--label", "x"], "NAME=VALUE"),
         (&["collect", "--colect"], "--help"),
+        (&["web"], "--prometheus <URL>"),
+        (&["web", "--prometheus", "http://p", "--refresh", "1s"], "from 5s to 10m"),
+        (&["web", "--prometheus", "p:9090"], "http(s)://"),
+        (&["web", "--prometheus", "http://p", "--web-kubernetes-auth", "true"], "no API server to ask"),
+        (&["web", "--prometheus", "http://p", "--listen", "off"], "--listen <ADDRESS>"),
         (&["colect"], "collect"),
         (&[], "Usage"),
     ] {
@@ -75,7 +80,7 @@ fn a_flag_beats_the_environment_and_that_the_file() {
 
 #[test]
 fn help_has_examples_and_version_the_commit() {
-    for command in ["collect", "ps", "top", "doctor", "record", "replay", "report", "demo"] {
+    for command in ["collect", "ps", "top", "web", "doctor", "record", "replay", "report", "demo"] {
         let run = bare(&[command, "--help"]);
         assert!(run.code == 0 && run.stdout.contains("Example"), "{command}");
     }

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 const SECRET: &str = "hunter2";
 
 /// Everything that can be asked for over HTTP.
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 23] = [
     "/",
     "/metrics",
     "/metrics?token=hunter2",
@@ -23,6 +23,17 @@ const PATHS: [&str; 12] = [
     "/api/v1/sessions?since=7d",
     "/hunter2",
     "/api/v1/openapi.json",
+    "/api/v1/about",
+    "/page/app.js",
+    "/api/v1/cluster",
+    "/api/v1/cluster/nodes",
+    "/api/v1/cluster/sessions",
+    "/api/v1/cluster/allocations",
+    "/api/v1/cluster/users",
+    "/api/v1/cluster/timeline?node=a&gpu=0",
+    "/api/v1/cluster/device?node=a&gpu=0",
+    "/api/v1/cluster/user?user=a",
+    "/api/v1/cluster?token=x",
 ];
 
 /// Bytes of all files in the folder and below it.
@@ -141,6 +152,26 @@ fn labels_of_pods_that_no_rule_reads_and_the_token_of_the_api() {
     for output in [stdout, stderr, state, textfile] {
         assert_clean("output", output.as_bytes());
         assert!(!output.contains(crate::kubernetes::TOKEN));
+    }
+}
+
+#[test]
+fn credentials_for_a_prometheus_that_is_not_there_or_is_not_one() {
+    let node = crate::serve::node("");
+    let serve = Serve::start(&node, &[]);
+    let token = node.path("token");
+    std::fs::write(&token, "hunter2").unwrap();
+    let nobody = crate::chain::free_port().to_string();
+    let somebody = serve.address();
+    for (url, args) in [
+        (format!("http://u:hunter2@127.0.0.1:{nobody}"), &[][..]),
+        (format!("http://u:hunter2@{somebody}/api"), &[]),
+        (format!("http://{somebody}"), &["--prometheus-token-file", token.to_str().unwrap()]),
+    ] {
+        let page = crate::cluster_page::Page::of(&url, args);
+        page.serve.said("warning: ");
+        assert_answers_are_clean(&page.serve);
+        assert_clean("log", page.serve.log().as_bytes());
     }
 }
 

@@ -52,6 +52,11 @@ impl Problem {
         Self { remedy: remedy.to_owned(), ..self }
     }
 
+    /// The same with one more remedy.
+    pub(super) fn or(self, remedy: &str) -> Self {
+        Self { remedy: format!("{}; or {remedy}", self.remedy), ..self }
+    }
+
     /// As an error of the source; `state` says what that means for what is shown.
     pub(super) fn error(&self, state: &str) -> SourceError {
         let parts = [&*self.what, state, &*self.remedy];
@@ -72,6 +77,11 @@ impl Problem {
     /// Whether the server no longer has what a watch would go on from.
     pub(super) fn is_gone(&self) -> bool {
         self.kind == "gone"
+    }
+
+    /// Whether who asks has not the right to.
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.kind == "forbidden"
     }
 
     /// Whether the server has said nothing.

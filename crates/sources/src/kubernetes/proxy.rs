@@ -227,12 +227,18 @@ impl ServiceProxy {
                 return Err(Problem::new("config", what, NAME_IT));
             }
         }
+        let mut refused = None;
         for service in WELL_KNOWN.iter().filter_map(|text| text.parse::<Service>().ok()) {
             match self.ask(&service, "/api/v1/query?query=1") {
                 Err(problem) if problem.is_gone() => {}
+                // Whether it is there is not told to who may not ask it.
+                Err(problem) if problem.is_forbidden() => drop(refused.get_or_insert(problem)),
                 Ok(_) => return Ok(service),
                 Err(problem) => return Err(problem),
             }
+        }
+        if let Some(problem) = refused {
+            return Err(problem.or(NAME_IT));
         }
         let what = format!(
             "{}: no service with the label {LABEL} can be seen, and none of {}",

@@ -4,6 +4,7 @@ use super::{Page, problems};
 use crate::exit::{Exit, Failure};
 use crate::outputs::terminal;
 use crate::view::{Looks, View};
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,22 +24,24 @@ pub(super) fn run(source: Box<dyn Looks + Send>, page: Page, interval: Duration)
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         // A look that hangs does not keep Ctrl-C from ending it: its thread ends with the program.
         std::thread::Builder::new().name("ps".to_owned()).spawn(move || {
-            if let Err(error) = watch(source, &page, interval) {
-                // Nobody waits where a signal came first.
-                drop(failed.send(error));
-            }
+            let Err(error) = watch(source, &page, interval);
+            // Nobody waits where a signal came first.
+            drop(failed.send(error));
         })?;
         tokio::select! {
             _ = interrupt.recv() => Ok(Exit::Ok),
             _ = terminate.recv() => Ok(Exit::Ok),
-            Ok(error) = failure => Err(error),
+            // A thread that fell took the sender with it, and said why.
+            ended = failure => Err(ended.unwrap_or_else(|_| {
+                anyhow::anyhow!("the thread that looks fell, a defect of this program").into()
+            })),
         }
     });
     ended
 }
 
 /// Goes on while there is somebody to read it.
-fn watch(mut source: Box<dyn Looks + Send>, page: &Page, interval: Duration) -> Result<(), Failure> {
+fn watch(mut source: Box<dyn Looks + Send>, page: &Page, interval: Duration) -> Result<Infallible, Failure> {
     let mut screen = Screen::default();
     let mut last: Option<View> = None;
     loop {
@@ -60,7 +63,7 @@ fn watch(mut source: Box<dyn Looks + Send>, page: &Page, interval: Duration) -> 
 /// Where the views go.
 #[derive(Default)]
 struct Screen {
-    cleared: bool,
+    begun: bool,
 }
 
 impl Screen {
@@ -73,25 +76,29 @@ impl Screen {
     ) -> Result<(), Failure> {
         if page.show.json {
             // A document that is not of now would look as if it were.
-            return match error {
-                Some(error) => {
-                    crate::say::warn(error);
-                    Ok(())
+            return if let Some(error) = error {
+                crate::say::warn(error);
+                Ok(())
+            } else {
+                let shown = page.render(view.clone())?;
+                if !std::mem::replace(&mut self.begun, true) {
+                    shown.left.absent.iter().for_each(crate::say::warn);
                 }
-                None => write(&page.render(view.clone())?),
+                write(&shown.text)
             };
         }
+        let shown = page.render(view.clone())?;
         let seconds = SystemTime::UNIX_EPOCH + Duration::from_secs(page.now().max(0.0) as u64);
         let mut text = format!("{}\n", humantime::format_rfc3339_seconds(seconds));
         let troubles = error.into_iter().chain(problems(view)).chain(warnings.iter().cloned());
-        for trouble in troubles {
+        for trouble in troubles.chain(shown.left.absent) {
             let _ = writeln!(text, "{}", gpu_session_core::text::clean_value(&trouble));
         }
         text += "\n";
-        text += &page.render(view.clone())?;
-        let Some((_, rows)) = terminal::size() else { return write(&format!("{text}\n")) };
-        let clear = if std::mem::replace(&mut self.cleared, true) { "" } else { terminal::CLEAR };
-        write(&format!("{clear}{}", terminal::redraw(&text, rows)))
+        text += &shown.text;
+        let Some(size) = terminal::size() else { return write(&format!("{text}\n")) };
+        let clear = if std::mem::replace(&mut self.begun, true) { "" } else { terminal::CLEAR };
+        write(&format!("{clear}{}", terminal::redraw(&text, size)))
     }
 }
 
@@ -103,5 +110,30 @@ fn write(text: &str) -> Result<(), Failure> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(Exit::Ok.into()),
         Err(e) => Err(e.into()),
         Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ShowArgs;
+    use crate::view::filter::Filter;
+    use gpu_session_sources::clock::Clock;
+
+    /// What fails as no source should.
+    struct Falls;
+
+    impl Looks for Falls {
+        fn look(&mut self) -> anyhow::Result<View> {
+            panic!("a wrong turn")
+        }
+    }
+
+    #[test]
+    fn a_thread_that_falls_ends_it() {
+        let page =
+            Page { show: ShowArgs::default(), filter: Filter::default(), clock: Clock::Real, local: false };
+        let failure = run(Box::new(Falls), page, LEAST).unwrap_err();
+        assert!(failure.exit == Exit::Failed && failure.error.to_string().contains("defect"), "{failure:?}");
     }
 }

@@ -1,9 +1,9 @@
 //! `/metrics`: Prometheus text, or OpenMetrics by the Accept header, in gzip where that is accepted.
 
-use super::{Shared, negotiate};
+use super::{Shared, all, negotiate};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use gpu_session_core::metrics::Format;
 use http_body::{Frame, SizeHint};
@@ -14,14 +14,14 @@ use std::task::{Context as Task, Poll};
 
 pub(super) async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let published = Arc::clone(&shared.published.borrow());
-    let format = negotiate::format(&all(&headers, header::ACCEPT));
+    let format = negotiate::format(&all(&headers, &header::ACCEPT));
     let content_type = match format {
         Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         Format::Text => "text/plain; version=0.0.4; charset=utf-8",
     };
     let described = [(header::CONTENT_TYPE, content_type), (header::VARY, "Accept, Accept-Encoding")];
     let now_us = shared.clock.monotonic_us();
-    let compressed = negotiate::gzip(&all(&headers, header::ACCEPT_ENCODING))
+    let compressed = negotiate::gzip(&all(&headers, &header::ACCEPT_ENCODING))
         .then(|| published.gzip_answer(format, now_us))
         .flatten();
     match compressed {
@@ -31,12 +31,6 @@ pub(super) async fn metrics(State(shared): State<Shared>, headers: HeaderMap) ->
         }
         None => (described, Body::new(Parts(published.answer(format, now_us).map(Some)))).into_response(),
     }
-}
-
-/// A header's list; it may have come in several lines.
-fn all(headers: &HeaderMap, name: HeaderName) -> String {
-    let lines: Vec<_> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
-    lines.join(",")
 }
 
 /// A body of two parts, so that the large one need not be copied for each request.

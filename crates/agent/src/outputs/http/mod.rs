@@ -1,17 +1,19 @@
 //! HTTP from the last snapshot. A request never takes a sample.
 
 pub mod api;
+pub mod cluster;
 mod gzip;
 mod health;
 mod metrics;
 mod negotiate;
+pub(super) mod page;
 mod published;
 
 pub use health::Heart;
 pub use published::{LedgerIs, Published, Reading};
 
 use axum::Router;
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, HeaderName};
 use axum::routing::get;
 use gpu_session_sources::Progress;
 use gpu_session_sources::clock::Clock;
@@ -37,13 +39,17 @@ pub struct Shared {
 /// Routes that are served whoever may connect.
 pub fn public(shared: Shared) -> Router {
     Router::new()
-        .route("/", get(index))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .with_state(shared)
+        .merge(page::routes(INDEX))
 }
 
-async fn index() -> impl IntoResponse {
-    "gpu-session-monitor\n\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n/api/v1   who is where, as JSON: /api/v1/openapi.json describes it\n/healthz  whether this program lives\n/readyz   whether what it shows is fresh\n"
+const INDEX: &str = "gpu-session-monitor\n\n/         in a browser: a page of who is where\n/metrics  Prometheus text, or OpenMetrics by the Accept header\n/api/v1   who is where, as JSON: /api/v1/openapi.json describes it\n/healthz  whether this program lives\n/readyz   whether what it shows is fresh\n";
+
+/// A header's list; it may have come in several lines.
+fn all(headers: &HeaderMap, name: &HeaderName) -> String {
+    let lines: Vec<_> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    lines.join(",")
 }

@@ -32,6 +32,11 @@ pub(super) fn format(accept: &str) -> Format {
     }
 }
 
+/// Whether HTML is asked for by name: curl and scrapers take everything, and are not to be given a page.
+pub(super) fn html(accept: &str) -> bool {
+    best(accept, |range| (range.name == "text/html").then_some(0)).is_some_and(|(_, quality)| quality > 0)
+}
+
 /// Whether the answer may be in gzip, and the client would not rather have it plain.
 pub(super) fn gzip(accept_encoding: &str) -> bool {
     let of = |names: &'static [&'static str]| {
@@ -90,6 +95,18 @@ fn parameters(text: &str) -> impl Iterator<Item = (&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_names_html_gets_html() {
+        for accept in ["text/html", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", "*/*, Text/HTML;q=0.1"]
+        {
+            assert!(html(accept), "{accept}");
+        }
+        for accept in ["", "*/*", "text/*", "text/plain", "text/html;q=0", "application/xhtml+xml,text/htmlx"]
+        {
+            assert!(!html(accept), "{accept}");
+        }
+    }
 
     #[test]
     fn the_format_is_what_is_wanted_most() {

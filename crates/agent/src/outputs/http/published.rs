@@ -91,6 +91,11 @@ impl Published {
         Self { reading, labels, reload, stale_after_us, ledger, text, open_metrics, changes }
     }
 
+    /// Name of the node, where it was named.
+    pub(super) fn node(&self) -> Option<&str> {
+        self.labels.pairs().find(|(name, _)| *name == "node").map(|(_, value)| value)
+    }
+
     /// How it is with the ledger.
     pub(super) fn ledger(&self) -> LedgerIs {
         self.ledger

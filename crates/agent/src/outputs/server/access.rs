@@ -5,6 +5,7 @@ use super::basic::unauthorized;
 use super::connections::Peer;
 use super::live::Loaded;
 use super::problem::Refusal;
+use crate::outputs::http::page;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 /// Always open: whoever asks them is a kubelet or a balancer, and they name nobody.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
-/// Served to whoever can connect, where nothing says otherwise.
+/// Served to whoever can connect, where nothing says otherwise; so are the files of the page, which name nobody.
 const PUBLIC: [&str; 2] = ["/", "/metrics"];
 /// No route takes a body; a small one is not read.
 const LARGEST_BODY: u64 = 4 << 10;
@@ -65,7 +66,8 @@ fn gate(situation: Situation, path: &str, host: Option<&str>) -> Gate {
     if situation.credentials {
         return Gate::Credentials;
     }
-    if situation.certificates == Certificates::Proved || PUBLIC.contains(&path) {
+    if situation.certificates == Certificates::Proved || PUBLIC.contains(&path) || page::FILES.contains(&path)
+    {
         return Gate::Open;
     }
     if !situation.loopback {
@@ -267,6 +269,11 @@ mod tests {
             ((false, false, false), "/metrics", elsewhere, 200),
             ((false, false, false), "/", elsewhere, 200),
             ((false, false, false), "/metrics/", elsewhere, 403),
+            ((false, false, false), "/page/app.js", elsewhere, 200),
+            ((false, false, true), "/page/app.css", elsewhere, 200),
+            ((false, false, false), "/page/", elsewhere, 403),
+            ((false, false, false), "/page/other.js", elsewhere, 403),
+            ((true, false, false), "/page/app.js", elsewhere, 401),
             ((false, true, false), api, elsewhere, 200),
             ((true, false, false), api, elsewhere, 401),
             ((true, true, true), "/metrics", local, 401),

@@ -43,6 +43,21 @@ pub struct WebSettings {
     pub kubeconfig: Option<PathBuf>,
 }
 
+impl WebSettings {
+    /// With what was written; whether there is an API server to ask is found out here.
+    pub fn of(
+        config_file: Option<PathBuf>,
+        kubernetes_auth: bool,
+        kubeconfig: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            !kubernetes_auth || kubeconfig.is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+            "web.kubernetes_auth: this is no pod, so there is no API server to ask; name one with kubernetes.kubeconfig"
+        );
+        Ok(Self { config_file, kubernetes_auth, kubeconfig })
+    }
+}
+
 /// What is known of those who may read.
 pub struct Web {
     listen: SocketAddr,
@@ -64,12 +79,12 @@ impl Web {
         Ok(web)
     }
 
-    /// Where it is served, whether with TLS, and to whom, in words.
-    pub fn summary(&self) -> String {
+    /// Where this path is served, whether with TLS, and to whom, in words.
+    pub fn summary(&self, path: &str) -> String {
         let loaded = self.live.now();
         let scheme = if loaded.tls.is_some() { "https" } else { "http" };
         let tls = if loaded.tls.is_some() { "TLS" } else { "no TLS" };
-        format!("{scheme}://{}/metrics ({tls}; {})", self.listen, self.authentication(&loaded))
+        format!("{scheme}://{}{path} ({tls}; {})", self.listen, self.authentication(&loaded))
     }
 
     fn authentication(&self, loaded: &Loaded) -> String {

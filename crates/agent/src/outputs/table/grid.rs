@@ -1,13 +1,12 @@
 //! A table that fits: where there is too little room, columns are shortened, and the least important ones left out.
 
+use crate::outputs::terminal::shortened;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 use gpu_session_core::text::clean_value;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// Blanks around each cell.
 const PADDING: usize = 2;
-/// Stands for what was cut off.
-const CUT: char = '…';
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
@@ -119,24 +118,6 @@ impl Grid {
     }
 }
 
-/// The text in this many columns of a terminal.
-pub(super) fn shortened(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut used = 1;
-    for c in text.chars() {
-        used += c.width().unwrap_or(0);
-        if used > width {
-            break;
-        }
-        out.push(c);
-    }
-    out.push(CUT);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,13 +155,5 @@ mod tests {
         assert_eq!(header(24), "GPU USER BUSY %");
         assert_eq!(header(14), "GPU USER");
         assert!(grid().fit(Some(30)).contains('…') && !grid().fit(None).contains('…'));
-    }
-
-    #[test]
-    fn wide_characters_count_double() {
-        assert_eq!(shortened("김철수", 6), "김철수");
-        assert_eq!(shortened("김철수", 5), "김철…");
-        assert_eq!(shortened("김철수", 4), "김…");
-        assert_eq!(shortened("e\u{301}e\u{301}e", 2), "e\u{301}…");
     }
 }

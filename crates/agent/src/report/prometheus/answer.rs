@@ -1,4 +1,4 @@
-//! An answer of `/api/v1/query`.
+//! An answer of `/api/v1/query` or `/api/v1/query_range`.
 
 use gpu_session_core::text::clean_value;
 use serde::Deserialize;
@@ -19,8 +19,10 @@ pub(crate) struct Vector {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Series {
     pub(crate) labels: BTreeMap<String, String>,
-    /// `None` where it is no number.
+    /// `None` where it is no number, and over a time.
     pub(crate) value: Option<f64>,
+    /// Over a time: each moment, Unix seconds, and the value then.
+    pub(crate) values: Vec<(f64, Option<f64>)>,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +49,8 @@ struct WrittenSeries {
     metric: BTreeMap<String, String>,
     #[serde(default)]
     value: Option<(f64, String)>,
+    #[serde(default)]
+    values: Vec<(f64, String)>,
 }
 
 /// Reads an answer; fails with what is wrong with it.
@@ -69,6 +73,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Vector, String> {
     let series = data.result.into_iter().map(|series| Series {
         labels: series.metric,
         value: series.value.and_then(|(_, text)| number(&text)),
+        values: series.values.into_iter().map(|(at, text)| (at, number(&text))).collect(),
     });
     Ok(Vector { series: series.collect(), warnings })
 }
@@ -116,6 +121,15 @@ mod tests {
             "a part of its storage did not answer (isPartial)",
         ];
         assert_eq!(vector.warnings, wanted);
+    }
+
+    #[test]
+    fn a_matrix_has_a_value_for_each_moment_that_has_one() {
+        let body = br#"{"status":"success","data":{"resultType":"matrix","result":[
+            {"metric":{"user":"a"},"values":[[1700000000,"1"],[1700000060.5,"NaN"]]},{"metric":{}}]}}"#;
+        let series = read(body).unwrap().series;
+        assert_eq!(series[0].values, [(1_700_000_000.0, Some(1.0)), (1_700_000_060.5, None)]);
+        assert!(series[1].values.is_empty() && series[0].value.is_none());
     }
 
     #[test]

@@ -82,13 +82,23 @@ impl Client {
 
     /// The answer to an instant query at this time, Unix seconds.
     pub(crate) fn query(&self, query: &str, at: i64) -> anyhow::Result<Vector> {
-        let mut request = self.agent.post(format!("{}/api/v1/query", self.base));
+        self.ask("query", &[("query", query), ("time", &at.to_string())])
+    }
+
+    /// The answer to a query at each of these moments, from `since` to `until`, Unix seconds, `step` seconds apart.
+    pub(crate) fn range(&self, query: &str, since: i64, until: i64, step: i64) -> anyhow::Result<Vector> {
+        let [since, until, step] = [since, until, step].map(|number| number.to_string());
+        self.ask("query_range", &[("query", query), ("start", &since), ("end", &until), ("step", &step)])
+    }
+
+    fn ask(&self, path: &str, form: &[(&str, &str)]) -> anyhow::Result<Vector> {
+        let mut request = self.agent.post(format!("{}/api/v1/{path}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         // The server gives up when we do. Whole milliseconds, which all of them read.
         let limit = format!("{}ms", self.timeout.as_millis());
-        let form = [("query", query), ("time", &at.to_string()), ("timeout", &limit)];
+        let form = form.iter().copied().chain([("timeout", &*limit)]);
         let answered = request.send_form(form);
         let told = answered.map_err(|e| self.failed(&e)).and_then(|answer| self.read(answer));
         told.with_context(|| format!("Prometheus at {self}"))

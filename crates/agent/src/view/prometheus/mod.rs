@@ -1,9 +1,9 @@
-//! The whole cluster, by what a Prometheus (or Thanos, Mimir, VictoriaMetrics) has scraped: five instant queries.
+//! The whole cluster, by what a Prometheus (or Thanos, Mimir, VictoriaMetrics) has scraped: six instant queries.
 //!
 //! Only what the metrics carry is there: `uid`, `pod_uid`, `container_id`, `measured_since_time` and `allocated` of a session,
 //! and the words of a source's errors, are in no metric.
 
-mod read;
+pub(crate) mod read;
 mod scraped;
 
 use super::{Looks, View};
@@ -38,7 +38,7 @@ impl Asks for Client {
 const REMEMBERED: &str = "1h";
 
 const LAST_SAMPLE: &str = "gpu_session_collector_last_sample_timestamp_seconds";
-/// What is asked of a device and of the sources of its node.
+/// What is asked of a device.
 const DEVICES: &[&str] = &[
     "gpu_device_info",
     "gpu_device_compute_fraction",
@@ -51,9 +51,9 @@ const DEVICES: &[&str] = &[
     "gpu_session_users",
     "gpu_user_sessions",
     "gpu_sessions_unattributed",
-    "gpu_session_collector_source_up",
-    "gpu_session_collector_source_duration_seconds",
 ];
+const SOURCES: &[&str] =
+    &["gpu_session_collector_source_up", "gpu_session_collector_source_duration_seconds"];
 const DEVICE_LABELS: &[&str] = &[
     "gpu",
     "uuid",
@@ -64,7 +64,6 @@ const DEVICE_LABELS: &[&str] = &[
     "driver_version",
     "user",
     "reason",
-    "source",
     // Those of the target, by which a session's own are told from them.
     "namespace",
     "pod",
@@ -125,14 +124,8 @@ impl Prometheus {
     }
 
     /// Takes the series of these metrics, what has names before what has figures of them.
-    fn each(
-        &mut self,
-        names: &[&str],
-        labels: &[&str],
-        at: i64,
-        mut take: impl FnMut(&read::Series),
-    ) -> anyhow::Result<()> {
-        let mut series = self.ask(&self.series(names, labels), at)?;
+    fn each(&mut self, query: &str, at: i64, mut take: impl FnMut(&read::Series)) -> anyhow::Result<()> {
+        let mut series = self.ask(query, at)?;
         series.sort_by_key(|series| !series.name().ends_with("_info"));
         for series in &series {
             take(series);
@@ -141,19 +134,17 @@ impl Prometheus {
     }
 
     /// The series of these metrics, by the labels that are ours and by where they come from. What replicas of a Prometheus
-    /// have twice becomes one.
-    fn series(&self, names: &[&str], labels: &[&str]) -> String {
-        let by = read::origin_labels().chain(labels.iter().flat_map(|label| read::spellings(label)));
-        let by: Vec<String> = by.collect();
-        let names = names.join("|");
+    /// have twice becomes one, by `fold`.
+    fn series(&self, fold: &str, names: &[&str], labels: &[&str]) -> String {
+        let (by, names) = (read::by(labels), names.join("|"));
         let matcher = if self.matcher.is_empty() { String::new() } else { format!(", {}", self.matcher) };
-        format!("max by (__name__, {}) ({{__name__=~\"{names}\"{matcher}}})", by.join(", "))
+        format!("{fold} by (__name__, {by}) ({{__name__=~\"{names}\"{matcher}}})")
     }
 
     fn last_samples(&self) -> String {
-        let by: Vec<String> = read::origin_labels().collect();
+        let by = read::by(&[]);
         let matcher = if self.matcher.is_empty() { String::new() } else { format!("{{{}}}", self.matcher) };
-        format!("max by ({}) (max_over_time({LAST_SAMPLE}{matcher}[{REMEMBERED}]))", by.join(", "))
+        format!("max by ({by}) (max_over_time({LAST_SAMPLE}{matcher}[{REMEMBERED}]))")
     }
 }
 
@@ -172,10 +163,17 @@ impl Looks for Prometheus {
              doctor --prometheus` on a node), that --prometheus-matcher, if given, takes them, and that the clock here is right",
             self.server.name()
         );
-        self.each(DEVICES, DEVICE_LABELS, at, |series| nodes.device(series))?;
-        self.each(SESSION_INFO, SESSION_INFO_LABELS, at, |series| nodes.session(series))?;
-        self.each(SESSIONS, &["session"], at, |series| nodes.session_figure(series))?;
-        self.each(ALLOCATIONS, ALLOCATION_LABELS, at, |series| nodes.allocation(series))?;
+        let query = self.series("max", DEVICES, DEVICE_LABELS);
+        self.each(&query, at, |series| nodes.device(series))?;
+        // A source is up where all replicas saw it up.
+        let query = self.series("min", SOURCES, &["source"]);
+        self.each(&query, at, |series| nodes.source(series))?;
+        let query = self.series("max", SESSION_INFO, SESSION_INFO_LABELS);
+        self.each(&query, at, |series| nodes.session(series))?;
+        let query = self.series("max", SESSIONS, &["session"]);
+        self.each(&query, at, |series| nodes.session_figure(series))?;
+        let query = self.series("max", ALLOCATIONS, ALLOCATION_LABELS);
+        self.each(&query, at, |series| nodes.allocation(series))?;
         Ok(nodes.view())
     }
 

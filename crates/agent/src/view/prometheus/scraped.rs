@@ -1,9 +1,9 @@
 //! From series to nodes.
 
 use super::read::{Labels, Origin, Series};
-use crate::view::{NodeView, View};
+use crate::view::{NodeView, View, label_order};
 use gpu_session_api::{Allocation, Device, ReasonSessions, Session, Source, UserSessions};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was scraped, by where it comes from.
 #[derive(Default)]
@@ -16,14 +16,22 @@ pub(super) struct Nodes {
 struct Scraped {
     timestamp: Option<f64>,
     driver_version: Option<String>,
-    target: Labels,
-    sources: BTreeMap<String, Source>,
+    /// Labels of the targets that it was scraped from.
+    targets: BTreeSet<Labels>,
+    sources: BTreeMap<String, Health>,
     /// By label.
     devices: BTreeMap<String, Device>,
     /// By public name.
     sessions: BTreeMap<String, Found>,
     /// By device label, namespace, pod and container.
     allocations: BTreeMap<[String; 4], Allocation>,
+}
+
+/// How a source fared.
+#[derive(Default)]
+struct Health {
+    up: Option<bool>,
+    duration_seconds: f64,
 }
 
 /// A session, which has begun at some time.
@@ -42,15 +50,24 @@ impl Nodes {
         self.scraped.entry(series.origin()).or_default().timestamp = series.value;
     }
 
-    /// A series of a device, or of a source.
+    /// A series of a device.
     pub(super) fn device(&mut self, series: &Series) {
         let scraped = self.scraped.entry(series.origin()).or_default();
         if series.name() == "gpu_device_info" {
             scraped.device_info(series);
-        } else if series.name().starts_with("gpu_session_collector_source_") {
-            scraped.source(series);
         } else if let Some(device) = series.label("gpu").and_then(|gpu| scraped.devices.get_mut(gpu)) {
             device_figure(device, series);
+        }
+    }
+
+    /// A series of a source.
+    pub(super) fn source(&mut self, series: &Series) {
+        let (Some(name), Some(value)) = (series.text("source"), series.value) else { return };
+        let health = self.scraped.entry(series.origin()).or_default().sources.entry(name).or_default();
+        if series.name().ends_with("_up") {
+            health.up = Some(value > 0.0);
+        } else {
+            health.duration_seconds = value;
         }
     }
 
@@ -78,24 +95,37 @@ impl Nodes {
         }
     }
 
-    /// The nodes by name. Of what a node says in two ways, as by node_exporter and by `serve`, the newer counts.
+    /// The nodes by name, with that of their cluster where there are several. Of what a node says in two ways, as by
+    /// node_exporter and by `serve`, the newer counts.
     pub(super) fn view(self) -> View {
-        let mut nodes: BTreeMap<String, Scraped> = BTreeMap::new();
+        let mut nodes: BTreeMap<(String, String), Scraped> = BTreeMap::new();
         for (origin, scraped) in self.scraped {
-            match nodes.get(&origin.node) {
-                Some(known) if known.timestamp >= scraped.timestamp => {}
-                _ => drop(nodes.insert(origin.node, scraped)),
+            let name = (origin.cluster, origin.node);
+            match nodes.get(&name) {
+                Some(known) if known.rank() >= scraped.rank() => {}
+                _ => drop(nodes.insert(name, scraped)),
             }
         }
-        View { nodes: nodes.into_iter().map(|(node, scraped)| scraped.view(node)).collect() }
+        let clusters: BTreeSet<&String> = nodes.keys().map(|(cluster, _)| cluster).collect();
+        let many = clusters.len() > 1;
+        let named = nodes.into_iter().map(|((cluster, node), scraped)| {
+            let apart = many && !cluster.is_empty() && !node.is_empty();
+            scraped.view(if apart { format!("{cluster}/{node}") } else { node })
+        });
+        View { nodes: named.collect() }
     }
 }
 
 impl Scraped {
+    /// Of two that tell of a node the greater counts. What is stale has a last sample and nothing else, however new that is.
+    fn rank(&self) -> (bool, Option<f64>) {
+        (!self.devices.is_empty() || !self.sources.is_empty(), self.timestamp)
+    }
+
     fn device_info(&mut self, series: &Series) {
         let (Some(gpu), Some(uuid)) = (series.text("gpu"), series.text("uuid")) else { return };
         self.driver_version = series.text("driver_version");
-        self.target = series.target();
+        self.targets.insert(series.target());
         let device = Device {
             gpu: gpu.clone(),
             uuid,
@@ -116,20 +146,9 @@ impl Scraped {
         self.devices.insert(gpu, device);
     }
 
-    fn source(&mut self, series: &Series) {
-        let (Some(name), Some(value)) = (series.text("source"), series.value) else { return };
-        let new = Source { source: name.clone(), up: false, duration_seconds: 0.0, errors: Vec::new() };
-        let source = self.sources.entry(name).or_insert(new);
-        if series.name().ends_with("_up") {
-            source.up = value > 0.0;
-        } else {
-            source.duration_seconds = value;
-        }
-    }
-
     fn session(&self, series: &Series) -> Option<Session> {
         let gpu = series.text("gpu")?;
-        let [namespace, pod, container] = series.pod(&self.target);
+        let [namespace, pod, container] = series.pod(&self.targets);
         Some(Session {
             session: series.text("session")?,
             device_uuid: series.text("uuid")?,
@@ -162,7 +181,7 @@ impl Scraped {
     }
 
     fn allocation(&mut self, series: &Series) {
-        let [Some(namespace), Some(pod), Some(container)] = series.pod(&Labels::new()) else { return };
+        let [Some(namespace), Some(pod), Some(container)] = series.pod(&BTreeSet::new()) else { return };
         let Some(device) = series.label("gpu").and_then(|gpu| self.devices.get(gpu)) else { return };
         let key = [device.gpu.clone(), namespace.clone(), pod.clone(), container.clone()];
         let held = self.allocations.entry(key).or_insert_with(|| Allocation {
@@ -185,26 +204,33 @@ impl Scraped {
     fn view(self, node: String) -> NodeView {
         let mut devices: Vec<Device> = self.devices.into_values().collect();
         devices.iter_mut().for_each(whole);
-        devices.sort_by_cached_key(|device| order(&device.gpu));
+        devices.sort_by_cached_key(|device| label_order(&device.gpu));
         // One whose begin is not told came between two answers, and is whole the next time.
         let mut sessions: Vec<Session> =
             self.sessions.into_values().filter(|found| found.begun).map(|found| found.session).collect();
         sessions.sort_by(|a, b| {
-            let by_place = order(&a.gpu).cmp(&order(&b.gpu)).then(a.pid.cmp(&b.pid));
+            let by_place = label_order(&a.gpu).cmp(&label_order(&b.gpu)).then(a.pid.cmp(&b.pid));
             by_place.then(a.start_time.total_cmp(&b.start_time)).then_with(|| a.session.cmp(&b.session))
         });
         let mut allocations: Vec<Allocation> = self.allocations.into_values().collect();
         // Stable: by namespace, pod and container they are in order.
-        allocations.sort_by_cached_key(|held| order(&held.gpu));
+        allocations.sort_by_cached_key(|held| label_order(&held.gpu));
         NodeView {
             node: Some(node).filter(|node| !node.is_empty()),
             timestamp: self.timestamp,
             driver_version: self.driver_version,
-            sources: self.sources.into_values().collect(),
+            sources: self.sources.into_iter().map(|(name, health)| health.source(name)).collect(),
             devices,
             sessions,
             allocations,
         }
+    }
+}
+
+impl Health {
+    fn source(self, source: String) -> Source {
+        let Self { up, duration_seconds } = self;
+        Source { source, up: up == Some(true), duration_seconds, errors: Vec::new() }
     }
 }
 
@@ -226,25 +252,34 @@ impl Found {
     }
 }
 
+/// While the exporter's pod is replaced, figures come twice: the larger counts, as of replicas.
 fn device_figure(device: &mut Device, series: &Series) {
     let value = series.value;
     match series.name() {
-        "gpu_device_compute_fraction" => device.compute_fraction = value,
-        "gpu_device_memory_total_bytes" => device.memory_total_bytes = count(value),
-        "gpu_device_memory_used_bytes" => device.memory_used_bytes = count(value),
-        "gpu_device_utilization_ratio" => device.utilization_ratio = value,
-        "gpu_device_energy_joules_total" => device.energy_joules = value,
-        "gpu_device_allocations" => device.allocations = count(value),
-        "gpu_session_count" => device.sessions = count(value),
+        "gpu_device_compute_fraction" => larger(&mut device.compute_fraction, value),
+        "gpu_device_memory_total_bytes" => larger(&mut device.memory_total_bytes, count(value)),
+        "gpu_device_memory_used_bytes" => larger(&mut device.memory_used_bytes, count(value)),
+        "gpu_device_utilization_ratio" => larger(&mut device.utilization_ratio, value),
+        "gpu_device_energy_joules_total" => larger(&mut device.energy_joules, value),
+        "gpu_device_allocations" => larger(&mut device.allocations, count(value)),
+        "gpu_session_count" => larger(&mut device.sessions, count(value)),
         "gpu_session_users" => drop(device.users.get_or_insert_default()),
         "gpu_user_sessions" => {
             if let (Some(user), Some(sessions)) = (series.text("user"), count(value)) {
-                device.users.get_or_insert_default().push(UserSessions { user, sessions });
+                let users = device.users.get_or_insert_default();
+                match users.iter_mut().find(|known| known.user == user) {
+                    Some(known) => known.sessions = known.sessions.max(sessions),
+                    None => users.push(UserSessions { user, sessions }),
+                }
             }
         }
         "gpu_sessions_unattributed" => {
             if let (Some(reason), Some(sessions)) = (series.text("reason"), count(value)) {
-                device.unattributed.get_or_insert_default().push(ReasonSessions { reason, sessions });
+                let reasons = device.unattributed.get_or_insert_default();
+                match reasons.iter_mut().find(|known| known.reason == reason) {
+                    Some(known) => known.sessions = known.sessions.max(sessions),
+                    None => reasons.push(ReasonSessions { reason, sessions }),
+                }
             }
         }
         _ => {}
@@ -261,11 +296,15 @@ fn whole(device: &mut Device) {
     }
 }
 
-fn count(value: Option<f64>) -> Option<u64> {
-    value.map(|value| value.round() as u64)
+fn larger<T: PartialOrd>(slot: &mut Option<T>, value: Option<T>) {
+    if value > *slot {
+        *slot = value;
+    }
 }
 
-/// Place of a device label in the order of devices: 2 before 10, a GPU before its instances.
-fn order(gpu: &str) -> (Vec<u32>, String) {
-    (gpu.split('_').map(|number| number.parse().unwrap_or(u32::MAX)).collect(), gpu.to_owned())
+/// Whole numbers above this are not all told apart, 2^53; what is larger counts nothing.
+const MOST: f64 = 9_007_199_254_740_992.0;
+
+fn count(value: Option<f64>) -> Option<u64> {
+    value.filter(|value| *value <= MOST).map(|value| value.round() as u64)
 }

@@ -137,7 +137,7 @@ fn what_is_none_is_refused_by_name() {
 #[test]
 fn methods_and_paths() {
     let site = Site::demo(1);
-    for path in ["/sessions", "/devices", "/users", "/allocations", "/stream", "/openapi.json"] {
+    for path in ["/sessions", "/devices", "/users", "/allocations", "/stream", "/about", "/openapi.json"] {
         let (status, head, body) = site.answer("HEAD", path);
         assert_eq!((status, body.as_str()), (200, ""), "{path}: {head}");
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {

@@ -109,6 +109,35 @@ fn what_grafana_does_not_know_would_be_found() {
     }
 }
 
+/// Seconds of a duration such as 60s or 5m.
+fn seconds(duration: &str) -> u32 {
+    let (number, unit) = duration.split_at(duration.len() - 1);
+    number.parse::<u32>().unwrap() * if unit == "m" { 60 } else { 1 }
+}
+
+#[test]
+fn steps_over_time_are_no_finer_than_scrapes_and_some_scrapes_are_in_what_is_counted() {
+    let values = std::fs::read_to_string(chart().join("values.yaml")).unwrap();
+    let values: Value = serde_saphyr::from_str(&values).unwrap();
+    let scrape = seconds(values["metrics"]["scrapeInterval"].as_str().unwrap());
+    let (mut rates, mut counts) = (0, 0);
+    for (name, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            for target in list(panel, "targets").iter().filter(|target| target["range"] == true) {
+                let (expr, place) = (target["expr"].as_str().unwrap(), format!("{name}: {}", panel["title"]));
+                let step = target["interval"].as_str().unwrap_or_else(|| panic!("{place} has no interval"));
+                let (rate, count) = (expr.contains("$__rate_interval"), expr.contains("$__interval"));
+                assert!(seconds(step) >= if count { 3 * scrape } else { scrape }, "{place}: {step}");
+                // Windows that are longer than a step would count what is in them more than once.
+                assert!(!(expr.contains("increase(") && rate), "{place}");
+                rates += usize::from(rate);
+                counts += usize::from(count);
+            }
+        }
+    }
+    assert!(rates > 0 && counts > 0);
+}
+
 #[test]
 fn each_dashboard_is_a_config_map_that_the_sidecar_finds() {
     let maps = of_kind(&template(&["--set", "dashboards.enabled=true"]).unwrap(), "ConfigMap");

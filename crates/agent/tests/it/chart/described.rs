@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 /// Keys of the values, with dots; a mapping that holds anything is one key.
 fn keys(value: &Value, above: &str, found: &mut Vec<(String, Value)>) {
-    let whole = |key: &str| key.ends_with("odeSelector") || key.ends_with("labels") || key == "resources";
+    let whole =
+        |key: &str| key.ends_with("odeSelector") || key.ends_with("labels") || key.ends_with("resources");
     match value.as_object().filter(|map| !map.is_empty() && !whole(above)) {
         Some(map) => {
             for (key, below) in map {
@@ -119,6 +120,16 @@ fn the_notes_say_what_is_to_be_done_and_nothing_else() {
         ("collection.mode=daemonset,mig.monitor=true", &["daemonset/gpu-session-monitoring-mig"], &[]),
         ("collection.mode=daemonset,processEvents=true", &["the policy does not guard"], &[]),
         ("collection.mode=daemonset,web.kubernetesAuth=true", &[], &["It names users"]),
+        (
+            "page.enabled=true,page.prometheus=http://p",
+            &["port-forward -n gpu-operator deployment/gpu-session-monitoring-page 9837", "in its pod only"],
+            &["at the Service"],
+        ),
+        (
+            "page.enabled=true,page.prometheus=http://p,page.configSecret=x,page.tls=true",
+            &["at the Service gpu-session-monitoring-page", "https://localhost:9837/"],
+            &["in its pod only"],
+        ),
         ("enabled=false", &["Nothing is installed"], &["kubectl"]),
     ] {
         let notes = notes(set);

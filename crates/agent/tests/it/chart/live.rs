@@ -97,13 +97,47 @@ fn prometheus(folder: &Path) -> (Server, u16, PathBuf) {
     (server, port, log)
 }
 
-/// Three hours of the demo's node, by a scrape a minute, as OpenMetrics, with what kube-state-metrics says of it.
+/// Somebody who holds a device and has never had a session.
+const HOLDER: &str = "pods:\n  - { uid: d0e1a000-0000-4000-8000-000000000b01, namespace: team-idle, name: grace, annotations: { creator-user-name: grace }, start: -1h, containers: [{ name: main, id: d0e10b0100000000000000000000000000000000000000000000000000000000, resource: nvidia.com/gpu, devices: [GPU-d0e1a000-0000-4000-8000-000000000001] }] }\n";
+const HOLDERS: &str = "allocatable:\n  - GPU-d0e1a000-0000-4000-8000-000000000001\n";
+
+/// From when on nobody writes the textfile of the node that is left.
+const LEFT: i64 = END - 3_600;
+
+/// The same of two more nodes: one of the same name in another cluster, and one that is left with what it was.
+fn multiplied(text: &str) -> String {
+    let (mut all, mut last) = (String::new(), String::new());
+    for line in text.lines() {
+        if line.starts_with('#') {
+            all += &std::mem::take(&mut last);
+            let _ = writeln!(all, "{line}");
+            continue;
+        }
+        let (series, at) = line.rsplit_once(' ').unwrap();
+        let left = series.replacen("node=\"gpu-7\"", "node=\"gpu-8\"", 1);
+        let _ = writeln!(all, "{line}\n{}", line.replacen("cluster=\"lab\"", "cluster=\"annex\"", 1));
+        let at: i64 = at.parse().unwrap();
+        if at <= LEFT {
+            let _ = writeln!(all, "{left} {at}");
+        }
+        if at == LEFT {
+            for later in (LEFT..=END).step_by(SCRAPE as usize).skip(1) {
+                let _ = writeln!(last, "{left} {later}");
+            }
+        }
+    }
+    all
+}
+
+/// Three hours of the demo's node, by a scrape a minute, as OpenMetrics, with what kube-state-metrics says of it; and of
+/// two others.
 fn hours() -> String {
-    // What the demo lacks: GPUs that measure energy, and a session that nobody can name.
+    // What the demo lacks: GPUs that measure energy, a session that nobody can name, and a holder without one.
     let gpu = "    gpm: true\n";
     let stray = "processes:\n  - { pid: 40999, name: stray, start: 0s, cgroup: \"0::/docker/00000000000000000000000000000000000000000000000000000000000000ab\\n\", devices: [{ gpu: 3, memory: 1GiB, sm: 1 }] }\n";
     let measured = format!("{gpu}    power: {{ idle: 70W, busy: 700W, report: energy }}\n");
     let scenario = scenario_file("demo.yaml").replace(gpu, &measured).replacen("processes:\n", stray, 1);
+    let scenario = scenario.replacen("pods:\n", HOLDER, 1).replacen("allocatable:\n", HOLDERS, 1);
     let mut node = Node::in_cluster(&scenario);
     let interval = format!("{SCRAPE}s");
     let labels = ["--node", "gpu-7", "--label", "cluster=lab"];
@@ -116,11 +150,11 @@ fn hours() -> String {
         scrapes.add(&serve, at);
     }
     assert!(serve.terminate().success());
-    let (mut text, job) = (scrapes.openmetrics(), "namespace=\"gpu-operator\",job_name=\"run\"");
+    let (mut text, job) = (multiplied(&scrapes.openmetrics()), "namespace=\"gpu-operator\",job_name=\"run\"");
     let end = text.strip_suffix("# EOF\n").unwrap().len();
     text.truncate(end);
     for (name, labels, value) in [
-        ("kube_node_status_allocatable", "node=\"gpu-7\",resource=\"nvidia_com_gpu\",unit=\"integer\"", 4),
+        ("kube_node_status_capacity", "node=\"gpu-7\",resource=\"nvidia_com_gpu\",unit=\"integer\"", 4),
         ("kube_job_spec_completions", job, 1),
         (
             "kube_job_owner",
@@ -139,6 +173,7 @@ fn hours() -> String {
 /// A panel's expression as Grafana sends it, with all of everything but this cluster and this node.
 pub(super) fn chosen(expr: &str, (cluster, node): (&str, &str), rate_interval: &str, range: &str) -> String {
     let sent = expr.replace("$__rate_interval", rate_interval).replace("$__range", range);
+    let sent = sent.replace("$__interval", rate_interval);
     let sent = sent.replace("$cluster", cluster).replace("$node", node);
     ["node", "gpu", "user", "namespace"]
         .iter()
@@ -157,6 +192,7 @@ fn no_panel_is_empty_and_every_query_of_the_pages_is_answered() {
     let prometheus = Hours::filled(folder, END);
     let (mut asked, mut wrong) = (0, Vec::new());
     let sent = |expr: &str, cluster: &str| chosen(expr, (cluster, ".*"), "4m", "3h");
+    let mut of_now = 0;
     for (name, dashboard) in dashboards() {
         for panel in panels(&dashboard) {
             for target in super::list(panel, "targets") {
@@ -171,6 +207,15 @@ fn no_panel_is_empty_and_every_query_of_the_pages_is_answered() {
                     wrong.push(format!("{place} does not keep to the cluster that is chosen"));
                 }
                 asked += 1;
+                // What is shown of now, or whether it is: nothing of a node that is left but how long it has been.
+                let past = expr.contains("$__range") || expr.contains("last_sample_timestamp_seconds{");
+                if step.is_none() && expr.contains("$node") && !past {
+                    let left = prometheus.ask(&chosen(expr, (".*", "gpu-8"), "4m", "3h"), None).unwrap();
+                    if !left.is_empty() {
+                        wrong.push(format!("{place} takes what is left for what is: {left:?}"));
+                    }
+                    of_now += 1;
+                }
             }
         }
         for variable in dashboard["templating"]["list"].as_array().unwrap() {
@@ -178,8 +223,14 @@ fn no_panel_is_empty_and_every_query_of_the_pages_is_answered() {
             let inner = query.strip_prefix("label_values(").and_then(|q| q.strip_suffix(')')).unwrap();
             let (of, label) = inner.rsplit_once(", ").unwrap();
             let values = prometheus.ask(&sent(&format!("group by ({label}) ({of})"), ".*"), None).unwrap();
-            if !values.iter().any(|v| v["metric"][label].is_string()) {
-                wrong.push(format!("{name}: {query} has no values"));
+            let wanted = match label {
+                "user" => Some("grace"),
+                "namespace" => Some("team-idle"),
+                _ => None,
+            };
+            let has = |v: &Value| v["metric"][label].as_str().is_some_and(|v| wanted.is_none_or(|w| v == w));
+            if !values.iter().any(has) {
+                wrong.push(format!("{name}: {query} has not {wanted:?}: {values:?}"));
             }
         }
     }
@@ -210,6 +261,7 @@ fn no_panel_is_empty_and_every_query_of_the_pages_is_answered() {
     let unmeasured: Vec<_> =
         unmeasured.iter().map(|device| device["metric"]["gpu"].as_str().unwrap()).collect();
     assert_eq!(unmeasured, ["0_1_0"]);
+    assert!(of_now > 20, "{of_now}");
     assert!(wrong.is_empty() && asked > 50, "{asked} asked:\n{}", wrong.join("\n"));
 }
 
@@ -254,11 +306,16 @@ fn an_alert_reaches_alertmanager() {
     let set = [
         "prometheusRule.enabled=true,prometheusRule.quotas.default=1",
         "prometheusRule.alerts.GpuUserOverQuota.for=0s",
+        "prometheusRule.alerts.GpuAllocationIdle.for=0s",
     ];
     let [rule] = &of_kind(&template(&["--set", &set.join(",")]).unwrap(), "PrometheusRule")[..] else {
         panic!()
     };
-    let text = rule["spec"].to_string().replace("\"interval\":\"1m\"", "\"interval\":\"1s\"");
+    let mut spec = rule["spec"].clone();
+    spec["groups"].as_array_mut().unwrap().push(inhibitor());
+    // It runs for a moment, and is idle for that long.
+    let text = spec.to_string().replace("> 3600 * 2", "> 0");
+    let text = text.replace("\"interval\":\"1m\"", "\"interval\":\"1s\"");
     std::fs::write(folder.path().join("rules.yaml"), text).unwrap();
     let manager = free_port();
     let config = json!({
@@ -270,7 +327,15 @@ fn an_alert_reaches_alertmanager() {
         "alerting": { "alertmanagers": [{ "static_configs": [{ "targets": [format!("127.0.0.1:{manager}")] }] }] },
     });
     std::fs::write(folder.path().join("prometheus.yml"), config.to_string()).unwrap();
-    let config = json!({ "route": { "receiver": "nobody" }, "receivers": [{ "name": "nobody" }] });
+    let config = json!({
+        "route": { "receiver": "nobody" },
+        "receivers": [{ "name": "nobody" }],
+        "inhibit_rules": [{
+            "source_matchers": ["alertname = InfoInhibitor"],
+            "target_matchers": ["severity = info"],
+            "equal": ["namespace"],
+        }],
+    });
     std::fs::write(folder.path().join("alertmanager.yml"), config.to_string()).unwrap();
     let log = folder.path().join("alertmanager.log");
     let _alertmanager = alertmanager(folder.path(), manager, &log);
@@ -282,4 +347,26 @@ fn an_alert_reaches_alertmanager() {
     let summary = alert["annotations"]["summary"].as_str().unwrap();
     assert!(summary.starts_with(&format!("User {user} has ")), "{alert}");
     assert!(alert["annotations"]["runbook_url"].as_str().unwrap().ends_with("/GpuUserOverQuota.md"));
+    // kube-prometheus-stack keeps what is only information from everybody, where nothing else fires.
+    let kept = "/api/v2/alerts?active=false";
+    await_answer(manager, kept, |text| text.contains("\"alertname\":\"OnlyInformation\""), &log);
+    let told = await_answer(
+        manager,
+        "/api/v2/alerts?inhibited=false",
+        |text| text.contains("\"alertname\":\"GpuAllocationIdle\""),
+        &log,
+    );
+    assert!(!told.contains("OnlyInformation"), "{told}");
+}
+
+/// What kube-prometheus-stack inhibits information by, wherever one of ours fires, and an alert that it keeps.
+fn inhibitor() -> Value {
+    let rule = |alert: &str, severity: &str| {
+        json!({
+            "alert": alert,
+            "expr": "group by (namespace) (ALERTS{alertname=\"GpuAllocationIdle\", alertstate=\"firing\"})",
+            "labels": { "severity": severity },
+        })
+    };
+    json!({ "name": "inhibitor", "rules": [rule("InfoInhibitor", "none"), rule("OnlyInformation", "info")] })
 }

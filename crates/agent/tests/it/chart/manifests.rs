@@ -91,6 +91,22 @@ fn numbers_are_scraped_once() {
 }
 
 #[test]
+fn further_relabelings_of_a_monitor_come_after_those_of_the_chart() {
+    for (kind, endpoints) in [("podMonitor", "podMetricsEndpoints"), ("serviceMonitor", "endpoints")] {
+        let own = format!(
+            "metrics.{kind}.endpoint={{\"relabelings\":[{{\"targetLabel\":\"rack\",\"replacement\":\"r1\"}}]}}"
+        );
+        let set = format!("collection.mode=\"daemonset\",metrics.scrape=\"{kind}\",{own}");
+        let text = super::template(&["--set-json", &set]).unwrap();
+        let name = kind.replacen(kind.chars().next().unwrap(), &kind[..1].to_uppercase(), 1);
+        let [monitor] = &of_kind(&text, &name)[..] else { panic!("{text}") };
+        let rules = super::list(&monitor["spec"][endpoints][0], "relabelings");
+        let targets: Vec<_> = rules.iter().map(|rule| rule["targetLabel"].as_str()).collect();
+        assert_eq!(targets, [Some("instance"), None, Some("rack")], "{kind}");
+    }
+}
+
+#[test]
 fn a_service_monitor_finds_the_service_and_that_the_pods() {
     let text = rendered("service-monitor");
     let [service] = &of_kind(&text, "Service")[..] else { panic!("{text}") };

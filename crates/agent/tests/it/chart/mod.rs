@@ -8,10 +8,11 @@ mod golden;
 mod live;
 mod manifests;
 mod nodes;
+mod page;
 mod refusals;
 mod removal;
 mod rules;
-mod scale;
+pub(crate) mod scale;
 mod security;
 mod variants;
 
@@ -73,7 +74,7 @@ fn all_values() -> Vec<(String, PathBuf)> {
 }
 
 /// The chart with one of these files.
-fn rendered(name: &str) -> String {
+pub(crate) fn rendered(name: &str) -> String {
     let path = workspace().join("tests/chart/values").join(name).with_extension("yaml");
     template(&["--values", path.to_str().unwrap()]).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
@@ -84,7 +85,7 @@ fn manifests(text: &str) -> Vec<Value> {
 }
 
 /// The manifests of a kind.
-fn of_kind(text: &str, kind: &str) -> Vec<Value> {
+pub(crate) fn of_kind(text: &str, kind: &str) -> Vec<Value> {
     manifests(text).into_iter().filter(|manifest| manifest["kind"] == kind).collect()
 }
 

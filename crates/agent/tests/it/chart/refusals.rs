@@ -32,6 +32,11 @@ fn the_schema_names_the_key_and_what_is_allowed() {
         (r#"processEvents="on""#, &["/processEvents", "want boolean"]),
         ("prometheusRule.enable=true", &["/prometheusRule", "'enable' not allowed"]),
         ("dashboards.labels={\"a\":1}", &["/dashboards/labels/a", "want string"]),
+        ("prometheusRule.sampleMinutes=1", &["/prometheusRule/sampleMinutes", "minimum"]),
+        (
+            r#"prometheusRule.keepFiringFor="soon""#,
+            &["/prometheusRule/keepFiringFor", "does not match pattern"],
+        ),
         (r#"dcgm.url="https://dcgm:9400/metrics""#, &["/dcgm/url"]),
         (r#"metrics.scrape="always""#, &["/metrics/scrape", "'podMonitor', 'serviceMonitor', 'none'"]),
         ("metrics.port=0", &["/metrics/port"]),
@@ -74,6 +79,10 @@ fn values_that_do_not_go_together_are_refused_with_the_remedy() {
         (r#"collection.schedule="* * * * *",collection.activeDeadlineSeconds=90"#, "less than the 60 s"),
         (r#"collection.schedule="*/5 * * * *",collection.activeDeadlineSeconds=300"#, "less than the 300 s"),
         (r#"collection.window="45s""#, "at least 55 is needed"),
+        (
+            r#"collection.schedule="*/10 * * * *",prometheusRule.enabled=true"#,
+            "prometheusRule.sampleMinutes: 10 is too few for runs every 10 minutes",
+        ),
     ] {
         let said = refused(set);
         assert!(said.contains(wanted), "{set}: {said}");

@@ -12,7 +12,11 @@ const PLAIN: &str = "deploy/prometheus/gpu-session-monitoring.rules.yaml";
 
 /// What the Prometheus operator would give to Prometheus, as a file.
 pub(super) fn rules(folder: &Path) -> Value {
-    let [rule] = &of_kind(&rendered("existing-stack"), "PrometheusRule")[..] else { panic!() };
+    write_rules(folder, &rendered("existing-stack"))
+}
+
+fn write_rules(folder: &Path, manifests: &str) -> Value {
+    let [rule] = &of_kind(manifests, "PrometheusRule")[..] else { panic!() };
     assert_eq!(rule["metadata"]["labels"]["release"], "kube-prometheus-stack");
     let spec = rule["spec"].clone();
     std::fs::write(folder.join("rules.yaml"), spec.to_string()).unwrap();
@@ -65,6 +69,7 @@ fn every_file_of_rules_is_in_it_and_promtool_takes_them() {
         assert!(texts["summary"].is_string() && texts["description"].is_string(), "{alert}");
         assert!(texts["runbook_url"].as_str().unwrap().ends_with(&format!("/docs/runbooks/{alert}.md")));
         assert!(rule["labels"]["severity"].is_string() && rule["for"].is_string(), "{alert}");
+        assert_eq!(rule["keep_firing_for"], "5m", "{alert}");
     }
     assert!(of_kind(&rendered("defaults"), "PrometheusRule").is_empty());
 }
@@ -97,6 +102,27 @@ fn the_rules_give_what_they_should_and_alerts_fire_then_and_not_else() {
     assert!(said.as_ref().is_err_and(|said| said.contains("FAILED")), "{said:?}");
 }
 
+#[test]
+fn schedules_of_10_and_15_minutes_have_rates_and_alerts_with_minutes_that_suit() {
+    let folder = tempfile::tempdir().unwrap();
+    let values = workspace().join("tests/chart/values/existing-stack.yaml");
+    let set = ["--values", values.to_str().unwrap(), "--set", "prometheusRule.sampleMinutes=30"];
+    let spec = write_rules(folder.path(), &template(&set).unwrap());
+    for rule in rules_of(&spec) {
+        let expr = rule["expr"].as_str().unwrap();
+        assert!(!expr.contains("< 600") && !expr.contains("[10m]") && !expr.contains("60 * 10"), "{rule}");
+    }
+    for path in files("tests/rules/seldom", "yaml") {
+        std::fs::copy(&path, folder.path().join("tests.yaml")).unwrap();
+        let said = promtool(folder.path(), &["test", "rules", "tests.yaml"]);
+        assert!(said.is_ok(), "{}: {said:?}", path.display());
+        // With the minutes of the default they are not.
+        rules(folder.path());
+        let said = promtool(folder.path(), &["test", "rules", "tests.yaml"]);
+        assert!(said.as_ref().is_err_and(|said| said.contains("FAILED")), "{said:?}");
+    }
+}
+
 /// The alerts with these values.
 fn alerts(set: &[&str]) -> Vec<Value> {
     let set = [&["prometheusRule.enabled=true"], set].concat().join(",");
@@ -120,6 +146,15 @@ fn an_alert_is_as_the_values_say() {
         let without = alerts(&[&format!("prometheusRule.alerts.{name}.enabled=false")]);
         assert!(named(&without, name).is_none() && without.len() == all.len() - 1, "{name}");
     }
+    let down = |all: &[Value]| named(all, "GpuSessionSourceDown").unwrap();
+    assert_eq!(down(&all)["for"], "10m", "as sampleMinutes");
+    assert_eq!(down(&alerts(&["prometheusRule.sampleMinutes=20"]))["for"], "20m");
+    assert!(
+        !down(&alerts(&["prometheusRule.keepFiringFor="]))
+            .as_object()
+            .unwrap()
+            .contains_key("keep_firing_for")
+    );
     let there = alerts(&["prometheusRule.runbookUrl=https://wiki.example.com/gpu"]);
     let page = "https://wiki.example.com/gpu/GpuAllocationIdle.md";
     assert_eq!(named(&there, "GpuAllocationIdle").unwrap()["annotations"]["runbook_url"], page);

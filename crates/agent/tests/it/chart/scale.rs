@@ -109,14 +109,14 @@ fn multiply(one: &str, nodes: usize, queried: impl Fn(&str) -> bool, path: &Path
 }
 
 /// A VictoriaMetrics with the same.
-struct Victoria {
+pub(crate) struct Victoria {
     _server: Server,
-    port: u16,
-    log: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) log: PathBuf,
 }
 
 impl Victoria {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let (port, log) = (free_port(), folder.join("victoria.log"));
         let args = [
             format!("-storageDataPath={}", folder.join("victoria").display()),
@@ -139,7 +139,7 @@ impl Victoria {
     }
 
     /// OpenMetrics, whose times are in seconds.
-    fn import(&self, path: &Path) {
+    pub(crate) fn import(&self, path: &Path) {
         let mut batch = String::new();
         for line in BufReader::new(std::fs::File::open(path).unwrap()).lines().map(Result::unwrap) {
             if !line.starts_with('#') {

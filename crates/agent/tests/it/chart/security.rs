@@ -27,7 +27,7 @@ const RESTRICTED_VOLUMES: [&str; 7] =
     ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "secret"];
 
 /// What `baseline` forbids of this pod.
-fn against_baseline(pod: &Value) -> BTreeSet<String> {
+pub(super) fn against_baseline(pod: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for host in ["hostPID", "hostIPC", "hostNetwork"] {
         if pod[host] == true {
@@ -66,7 +66,7 @@ fn against_baseline(pod: &Value) -> BTreeSet<String> {
 }
 
 /// What `restricted` forbids beyond `baseline`.
-fn against_restricted(pod: &Value) -> BTreeSet<String> {
+pub(super) fn against_restricted(pod: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for volume in list(pod, "volumes") {
         let kind = volume.as_object().unwrap().keys().find(|key| *key != "name").unwrap();

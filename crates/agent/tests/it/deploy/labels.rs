@@ -1,6 +1,7 @@
 //! A real Prometheus, whose targets carry a pod, a namespace and a container of their own, as they do on Kubernetes.
 
 use crate::chain::{Prometheus, await_answer, free_port, start};
+use crate::chart::{of_kind, rendered};
 use crate::node::{Node, scenario_file, workspace};
 use crate::serve::Serve;
 use serde_json::{Value, json};
@@ -16,6 +17,11 @@ fn rules() -> Vec<Value> {
     let values: Value =
         serde_saphyr::from_str(&yaml.join("\n").replace("{{ $folder }}", "/textfiles")).unwrap();
     let rules = &values["prometheus-node-exporter"]["prometheus"]["monitor"]["metricRelabelings"];
+    as_prometheus_has_them(rules)
+}
+
+/// An operator's rules for relabelling.
+fn as_prometheus_has_them(rules: &Value) -> Vec<Value> {
     let prometheus = |rule: &Value| {
         let mut own = rule.clone();
         for (operators, prometheus) in [("sourceLabels", "source_labels"), ("targetLabel", "target_label")] {
@@ -105,4 +111,43 @@ fn a_sessions_pod_is_never_the_exporters() {
     // Without the rules the exporter's pod would stand there.
     let plain = prometheus.query("gpu_process_info%7Bjob=%22plain%22%7D");
     assert!(plain.iter().all(|(metric, _)| metric["pod"] == "node-exporter-x7k2p"), "{plain:?}");
+}
+
+#[test]
+fn a_target_of_the_charts_monitors_goes_by_its_node_and_not_by_its_pod() {
+    let node = Node::in_cluster(&scenario_file("demo.yaml"));
+    let serve = Serve::start(&node, &[]);
+    serve.sampled(&node);
+    let mut jobs = Vec::new();
+    for (values, kind, endpoints) in [
+        ("existing-stack", "PodMonitor", "podMetricsEndpoints"),
+        ("service-monitor", "ServiceMonitor", "endpoints"),
+    ] {
+        let monitor = of_kind(&rendered(values), kind).remove(0);
+        let rules = as_prometheus_has_them(&monitor["spec"][endpoints][0]["relabelings"]);
+        // The pod of before and that of after an update: what tells them apart would begin the series anew.
+        let pod = |name: &str| {
+            json!({
+                "targets": [serve.address()],
+                "labels": {
+                    "__meta_kubernetes_pod_node_name": "gpu-7", "namespace": "gpu-operator", "pod": name,
+                    "container": name, "endpoint": "metrics",
+                },
+            })
+        };
+        let pods = [pod("agent-before"), pod("agent-after")];
+        jobs.push(json!({
+            "job_name": kind, "honor_labels": true, "relabel_configs": rules, "static_configs": pods,
+        }));
+    }
+    let prometheus = Prometheus::with(&node, &json!(jobs));
+    for kind in ["PodMonitor", "ServiceMonitor"] {
+        let up = prometheus.query(&format!("up%7Bjob=%22{kind}%22%7D%20==%201"));
+        let [(labels, _)] = &up[..] else { panic!("{up:?}") };
+        let wanted =
+            json!({ "__name__": "up", "job": kind, "instance": "gpu-7", "namespace": "gpu-operator" });
+        assert_eq!(*labels, wanted);
+        let sessions = prometheus.query(&format!("gpu_session_info%7Bjob=%22{kind}%22,pod!=%22%22%7D"));
+        assert!(!sessions.is_empty(), "sessions keep their pod");
+    }
 }

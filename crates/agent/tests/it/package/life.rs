@@ -99,12 +99,17 @@ fn is_installed(debian: &Debian) {
     assert_eq!(version(debian), concat!(env!("CARGO_PKG_VERSION"), "-1"));
     let said = debian.run(&["gpu-session-monitor", "--version"]);
     assert!(said.contains(env!("CARGO_PKG_VERSION")), "{said}");
+    assert!(debian.run(&["kubectl-gpu_sessions", "--help"]).contains("kubectl gpu-sessions"));
     for file in [
         "man/man1/gpu-session-monitor.1.gz",
         "man/man1/gpu-session-monitor-serve.1.gz",
         "bash-completion/completions/gpu-session-monitor",
         "zsh/vendor-completions/_gpu-session-monitor",
         "fish/vendor_completions.d/gpu-session-monitor.fish",
+        "man/man1/kubectl-gpu_sessions.1.gz",
+        "bash-completion/completions/kubectl-gpu_sessions",
+        "zsh/vendor-completions/_kubectl-gpu_sessions",
+        "fish/vendor_completions.d/kubectl-gpu_sessions.fish",
         "doc/gpu-session-monitor/copyright",
     ] {
         // A clean Debian may be told to leave documentation out; this one is not.

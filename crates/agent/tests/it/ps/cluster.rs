@@ -68,6 +68,11 @@ fn carried(snapshot: &Snapshot, node: &str) -> NodeView {
 
 /// Serves each text below its path.
 pub(super) fn serving(texts: BTreeMap<String, String>) -> SocketAddr {
+    answering(move |path| texts.get(path).cloned().unwrap_or_default())
+}
+
+/// Answers a request of each path and query with a text.
+pub(super) fn answering(answer: impl Fn(&str) -> String + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -76,7 +81,7 @@ pub(super) fn serving(texts: BTreeMap<String, String>) -> SocketAddr {
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
             let first = lines.next().unwrap_or_default();
             lines.take_while(|line| !line.is_empty()).for_each(drop);
-            let text = first.split(' ').nth(1).and_then(|path| texts.get(path)).map_or("", String::as_str);
+            let text = first.split(' ').nth(1).map_or_else(String::new, &answer);
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
             let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{text}", text.len());
         }
@@ -208,6 +213,30 @@ fn an_old_sample_is_shown_with_its_age_and_never_as_new() {
     assert_eq!((&node["node"], &node["timestamp"]), (&json!("fresh"), &json!((NOW - 20) as f64)));
     assert_eq!(node["sessions"][0]["user"], "alice");
     assert_eq!(node["sessions"][0]["uid"], Value::Null);
+}
+
+#[test]
+fn a_node_that_is_gone_is_not_a_node_without_sessions() {
+    // Its series ended a minute ago, and it is not old yet.
+    let run = ps(&known(&[("gone", 200, true)]), &[]);
+    assert_eq!((run.code, run.stderr.as_str()), (3, ""));
+    assert!(run.stdout.ends_with("sessions: -\n"), "{}", run.stdout);
+}
+
+#[test]
+fn what_is_named_and_not_there_is_told() {
+    let known = known(&[("fresh", 20, false), ("other", 20, false)]);
+    for (args, wanted) in [
+        (&["--node", "typo"][..], "--node typo: no such node is there; see the names: fresh, other"),
+        (&["--node", "fresh", "--gpu", "0,99"], "--gpu 99: no such device"),
+    ] {
+        let run = ps(&known, args);
+        assert!(run.code == 3 && run.stderr.contains(wanted), "{args:?}: {} {}", run.code, run.stderr);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    }
+    let run = ps(&known, &["--node", "fresh", "--gpu", "0"]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert!(run.stdout.ends_with("sessions: 1 (of --node fresh --gpu 0)\n"), "{}", run.stdout);
 }
 
 #[test]

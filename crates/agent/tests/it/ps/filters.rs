@@ -67,6 +67,42 @@ fn the_table_has_only_devices_of_what_is_left_and_says_what_was_asked() {
 }
 
 #[test]
+fn a_filter_hides_neither_that_something_was_not_read_nor_that_some_are_not_listed() {
+    let mut node = node();
+    node.at(720.0);
+    let last = |args: &[&str], code: i32| {
+        let run = node.run(&[&["ps"], args].concat());
+        assert_eq!(run.code, code, "{args:?}: {}", run.stderr);
+        run.stdout.lines().last().unwrap().to_owned()
+    };
+    let (all, limit) = (last(&[], 0), ["--sessions-limit", "1"]);
+    let all: u64 = all.strip_prefix("sessions: ").unwrap().parse().unwrap();
+    let unlisted = format!("{} of all there are not listed (sessions.limit)", all - 1);
+    let user = last(&[&limit[..], &["--user", "alice"]].concat(), 0);
+    assert!(
+        ["sessions: at least 1 (of --user alice)", "sessions: - (of --user alice)"]
+            .iter()
+            .any(|begin| user.starts_with(begin))
+            && user.ends_with(&unlisted),
+        "{user}"
+    );
+    // A device's count is known however many of it are listed.
+    let gpu = last(&["--gpu", "1"], 0);
+    let cut = last(&[&limit[..], &["--gpu", "1"]].concat(), 0);
+    assert!(cut.starts_with(&gpu) && cut.contains("not listed"), "{gpu} {cut}");
+    let missing = node.run(&["ps", "--gpu", "99"]);
+    assert!(missing.code == 3 && missing.stderr.contains("--gpu 99: no such device"), "{}", missing.stderr);
+
+    let process = "  - { pid: 10, name: p, uid: 1000, devices: [{ gpu: 0, memory: 1GiB, sm: 50 }] }\n";
+    let fault = "faults: [{ from: 0s, function: \"nvmlDeviceGet*\", gpu: 1, return: GPU_IS_LOST }]\n";
+    let mut node = Node::new(&(crate::node::plain(2, process) + fault));
+    node.at(60.0);
+    let run = node.run(&["ps", "--user", "alice"]);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stdout.ends_with("sessions: at least 1 (of --user alice)\n"), "{}", run.stdout);
+}
+
+#[test]
 fn idle_is_what_did_nothing_for_that_long() {
     let process = |pid: u32, sm: &str| {
         format!(

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const NAMESPACE: &str = "monitoring";
 const POD: &str = "prometheus-0";
+const OTHER: &str = "prometheus-operated";
 const USUAL: &str = "kube-prometheus-stack-prometheus";
 
 /// An address of this machine that endpoints may have: none of loopback. Nothing is sent.
@@ -50,7 +51,8 @@ fn metrics() -> String {
          gpu_device_info{{node=\"gpu-7\",gpu=\"0\",uuid=\"GPU-a\",model=\"NVIDIA L40S\"}} 1\n\
          gpu_session_count{{node=\"gpu-7\",gpu=\"0\"}} 1\n\
          gpu_session_info{{{session},uuid=\"GPU-a\",pid=\"10\",command=\"train\",namespace=\"ml\",pod=\"train-0\"}} 1\n\
-         gpu_session_start_time_seconds{{{session}}} {}\n",
+         gpu_session_start_time_seconds{{{session}}} {}\n\
+         gpu_session_collector_source_up{{node=\"gpu-7\",source=\"nvml\"}} 1\n",
         now - 60
     )
 }
@@ -167,6 +169,33 @@ fn the_cluster_is_shown_through_its_api_server() {
     }));
     cluster.wait_for("the right", || run(&nobody, &["--service", &named]).code == 0);
 
+    // While it looks for one, a service that it may not ask is as good as none; where none is left, that is told.
+    let searched = run(&nobody, &[]);
+    assert_eq!(searched.code, 0, "the one whose right was given: {}", searched.stderr);
+    service(&cluster, OTHER, &json!({}), place);
+    let right = |name: &str| {
+        let role = json!({ "rules": [{ "apiGroups": [""], "resources": ["services/proxy"], "resourceNames": [name], "verbs": ["get"] }] });
+        let patch = ["patch", "role", "gpu-sessions", "--namespace", NAMESPACE, "--type=merge", "--patch"];
+        cluster.kubectl(&[&patch[..], &[&role.to_string()]].concat());
+    };
+    right(&format!("{OTHER}:9090"));
+    let named = format!("{NAMESPACE}/{OTHER}:9090");
+    cluster.wait_for("the other right", || {
+        run(&nobody, &["--service", &named]).code == 0
+            && run(&nobody, &["--service", &format!("{NAMESPACE}/{USUAL}:9090")]).code == 1
+    });
+    let searched = run(&nobody, &[]);
+    assert!(searched.code == 0 && searched.stdout.contains("alice"), "{}", searched.stderr);
+    right("none");
+    cluster.wait_for("no right", || run(&nobody, &["--service", &named]).code == 1);
+    let searched = run(&nobody, &[]);
+    assert_eq!((searched.code, searched.stdout.as_str()), (1, ""));
+    assert!(
+        searched.stderr.contains("services/proxy") && searched.stderr.contains("--service <namespace>"),
+        "{}",
+        searched.stderr
+    );
+
     // By its label; of two none is guessed.
     let label = json!({ "app.kubernetes.io/name": "prometheus" });
     service(&cluster, "one", &label, place);
@@ -197,23 +226,55 @@ fn wrong_usage_says_what_is_allowed() {
     assert!(help.code == 0 && help.stdout.contains("Usage: kubectl gpu-sessions"), "{}", help.stdout);
 }
 
-/// As scripts/release.sh fills it in.
 #[test]
-fn the_manifest_for_krew_names_what_a_release_has() {
-    let template = std::fs::read_to_string(workspace().join("packaging/krew/gpu-sessions.yaml")).unwrap();
-    let release = std::fs::read_to_string(workspace().join("scripts/release.sh")).unwrap();
-    let mut text = template;
-    for (name, value) in [("VERSION", "1.2.3"), ("ARCHITECTURE", "amd64"), ("SHA256", "00")] {
-        assert!(release.contains(&format!("s/@{name}@/")), "{name}");
-        text = text.replace(&format!("@{name}@"), value);
-    }
-    let manifest: Value = serde_saphyr::from_str(&text.replace("@HOST@", "h")).unwrap();
-    let platform = &manifest["spec"]["platforms"][0];
-    assert_eq!(platform["uri"], "https://h/gpu-session-monitor-1.2.3-linux-amd64.tar.gz");
-    assert_eq!(platform["files"][0]["from"], "gpu-session-monitor-1.2.3-linux-amd64/*");
-    assert!(release.contains("name=gpu-session-monitor-$version-linux-$architecture"));
+fn the_manifest_for_krew_has_a_platform_for_each_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = |architecture: &str| {
+        dir.path().join(format!("gpu-session-monitor-1.2.3-linux-{architecture}.tar.gz"))
+    };
+    std::fs::write(archive("amd64"), "a").unwrap();
+    std::fs::write(archive("arm64"), "b").unwrap();
+    let krew = |url: &str, archives: &[std::path::PathBuf]| {
+        Run::of(
+            std::process::Command::new(workspace().join("scripts/krew.sh"))
+                .arg(url)
+                .args(archives)
+                .output()
+                .unwrap(),
+        )
+    };
+    let run = krew("https://h/releases/v1.2.3/", &["amd64", "arm64"].map(archive));
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert!(!run.stdout.contains('@'), "{}", run.stdout);
+    let manifest: Value = serde_saphyr::from_str(&run.stdout).unwrap();
     assert_eq!(
-        (&manifest["metadata"]["name"], &platform["bin"]),
-        (&json!("gpu-sessions"), &json!("gpu-session-monitor"))
+        (&manifest["metadata"]["name"], &manifest["spec"]["version"]),
+        (&json!("gpu-sessions"), &json!("v1.2.3"))
     );
+    let platforms = manifest["spec"]["platforms"].as_array().unwrap();
+    // The sums are those of the letters.
+    let sums = [
+        ("amd64", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"),
+        ("arm64", "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d"),
+    ];
+    assert_eq!(platforms.len(), sums.len());
+    for (platform, (architecture, sum)) in platforms.iter().zip(sums) {
+        let name = format!("gpu-session-monitor-1.2.3-linux-{architecture}");
+        assert_eq!(platform["selector"]["matchLabels"]["arch"], architecture);
+        assert_eq!(platform["uri"], format!("https://h/releases/v1.2.3/{name}.tar.gz"));
+        assert_eq!((&platform["sha256"], &platform["bin"]), (&json!(sum), &json!("gpu-session-monitor")));
+        assert_eq!(platform["files"][0]["from"], format!("{name}/*"));
+    }
+    for (url, archives) in [
+        ("http://h", vec![archive("amd64")]),
+        ("https://h", vec![]),
+        ("https://h", vec![dir.path().join("gpu-session-monitor.tar.gz")]),
+        ("https://h|x", vec![archive("amd64")]),
+    ] {
+        let run = krew(url, &archives);
+        assert!(run.code == 1 && run.stdout.is_empty(), "{url} {archives:?}: {}", run.stdout);
+    }
+    // What a release has is named so.
+    let release = std::fs::read_to_string(workspace().join("scripts/release.sh")).unwrap();
+    assert!(release.contains("name=gpu-session-monitor-$version-linux-$architecture"));
 }

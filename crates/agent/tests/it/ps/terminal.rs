@@ -97,7 +97,7 @@ fn no_row_is_wider_than_the_terminal_and_the_important_columns_stay() {
 #[test]
 fn a_terminal_is_redrawn_in_place_until_ctrl_c() {
     let mut node = node();
-    let mut terminal = Terminal::start(&node, (80, 20), &["ps", "--watch", "200ms"]);
+    let mut terminal = Terminal::start(&node, (80, 20), &["ps", "--wide", "--watch", "200ms"]);
     let drawn = |terminal: &Terminal, time: &str| {
         wait_for(time, || {
             Some(terminal.text()).filter(|text| text.contains(time)).ok_or_else(|| terminal.text())
@@ -110,8 +110,11 @@ fn a_terminal_is_redrawn_in_place_until_ctrl_c() {
     assert!(text.matches("\x1b[H").count() >= 2);
     for screen in text.split("\x1b[H").skip(1) {
         assert!(screen.matches("\r\n").count() < 20, "it scrolls: {screen:?}");
+        let whole = plain(screen);
+        assert!(whole.lines().all(|line| line.chars().count() <= 80), "it wraps: {screen:?}");
     }
-    assert!(text.contains("more lines"), "{text}");
+    assert!(text.contains("more lines") && text.contains('…'), "{text}");
+    assert!(!text.contains("\x1b[?"), "a mode that a signal would leave behind: {text:?}");
     kill_process(Pid::from_child(&terminal.child), Signal::INT).unwrap();
     assert_eq!(terminal.ended(), 0);
 }

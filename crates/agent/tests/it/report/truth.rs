@@ -41,7 +41,9 @@ pub(crate) struct Known {
     dir: tempfile::TempDir,
     /// Base of its API.
     pub(crate) url: String,
-    _server: Server,
+    args: Vec<String>,
+    port: u16,
+    server: Option<Server>,
 }
 
 impl Known {
@@ -62,7 +64,7 @@ impl Known {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let config = dir.path().join("prometheus.yml");
         std::fs::write(&config, "global: {}\n").unwrap();
-        let (port, log) = (free_port(), dir.path().join("log"));
+        let port = free_port();
         let args = [
             format!("--config.file={}", config.display()),
             format!("--storage.tsdb.path={}", tsdb.display()),
@@ -70,9 +72,22 @@ impl Known {
             format!("--web.listen-address=127.0.0.1:{port}"),
             "--web.route-prefix=/base".to_owned(),
         ];
-        let server = start("prometheus", &args, &log);
-        await_answer(port, "/base/-/ready", |text| text.contains("Ready"), &log);
-        Self { dir, url: format!("http://127.0.0.1:{port}/base"), _server: server }
+        let url = format!("http://127.0.0.1:{port}/base");
+        let mut known = Self { dir, url, args: args.into(), port, server: None };
+        known.begin();
+        known
+    }
+
+    /// Begins it where it had ended.
+    pub(crate) fn begin(&mut self) {
+        let log = self.dir.path().join("log");
+        self.server = Some(start("prometheus", &self.args, &log));
+        await_answer(self.port, "/base/-/ready", |text| text.contains("Ready"), &log);
+    }
+
+    /// Ends it.
+    pub(crate) fn end(&mut self) {
+        self.server = None;
     }
 
     fn run(&self, args: &[&str]) -> Run {

@@ -43,8 +43,13 @@ impl Serve {
         Self::run(node.command(&[&["serve"], &all[..]].concat()).env_remove("GPU_SESSION_MONITOR_TEXTFILE"))
     }
 
-    /// Runs the command and waits for the line that it says at its start.
+    /// Runs `serve` and waits for the line that it says at its start.
     pub(crate) fn run(command: &mut std::process::Command) -> Self {
+        Self::run_until(command, "; devices ")
+    }
+
+    /// Runs a server and waits until it says these words.
+    pub(crate) fn run_until(command: &mut std::process::Command, words: &str) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let (stderr, log) = (child.stderr.take().unwrap(), Arc::new(Mutex::new(String::new())));
         let written = Arc::clone(&log);
@@ -54,7 +59,7 @@ impl Serve {
             }
         });
         let serve = Self { child, log };
-        serve.said("; devices ");
+        serve.said(words);
         serve
     }
 

@@ -1,8 +1,8 @@
 //! What the keys do.
 
-use super::views::{five, many, three};
+use super::views::{five, many, nobody, three};
 use super::{SEEN, press, screen, seen};
-use gpu_session_monitor::top::{State, Wish};
+use gpu_session_monitor::top::{SMALLEST, State, Wish};
 use gpu_session_monitor::view::View;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -121,6 +121,12 @@ fn a_filter_finds_as_it_is_typed() {
 }
 
 #[test]
+fn a_filter_that_finds_devices_only_says_so() {
+    let text = screen(&after(nobody(), "/h100"), WIDE);
+    assert!(text.contains("no session is found") && text.contains("H100"), "{text}");
+}
+
+#[test]
 fn the_selected_session_stays_selected_wherever_it_goes() {
     let marked = |state: &State| {
         let text = screen(state, WIDE);
@@ -152,6 +158,7 @@ fn keys_end_it_step_and_pause() {
     assert_eq!(press(&mut seen(five()), "q"), Wish::End);
     assert_eq!(press(&mut seen(five()), "\u{1b}"), Wish::End);
     assert_eq!(control(&mut seen(five()), 'c'), Wish::End);
+    assert_eq!(control(&mut seen(five()), 'z'), Wish::Stop);
     for open in ["\n", "/ali\n", "?", "/ali"] {
         let mut state = after(five(), open);
         assert_eq!(press(&mut state, "\u{1b}"), Wish::Draw, "Esc closes {open:?} first");
@@ -169,6 +176,31 @@ fn keys_end_it_step_and_pause() {
     assert_eq!(press(&mut state, "."), Wish::Forward);
     assert!(state.is_paused());
     assert_eq!(press(&mut state, ","), Wish::Back);
+}
+
+#[test]
+fn sums_beyond_all_bounds_do_not_end_it() {
+    let mut view = five();
+    let node = &mut view.nodes[0];
+    node.sessions.iter_mut().for_each(|session| session.memory_used_bytes = Some(u64::MAX));
+    node.devices.iter_mut().for_each(|device| device.sessions = Some(u64::MAX));
+    for keys in ["", "g", "gg", "ggg"] {
+        for size in [SMALLEST, (80, 24), WIDE] {
+            assert!(screen(&after(view.clone(), keys), size).contains("q quit"), "{keys}");
+        }
+    }
+}
+
+#[test]
+fn what_the_source_warned_of_is_told_and_nothing_is_called_whole() {
+    let mut state = seen(nobody());
+    assert!(screen(&state, WIDE).contains(", 0 sessions (0 idle)"));
+    state.warned(vec!["a store did not answer".to_owned()]);
+    state.looked(Ok(nobody()));
+    let text = screen(&state, WIDE);
+    for words in ["WARNING: a store did not answer", "at least 0 sessions", "no session is known"] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
 }
 
 #[test]

@@ -3,20 +3,21 @@
 use super::{screen, seen};
 use crate::node::workspace;
 use clap::Parser as _;
-use gpu_session_monitor::cli::{Cli, Command};
+use gpu_session_monitor::cli::{Cli, Command, CommonArgs};
 use gpu_session_monitor::settings::Settings;
 use gpu_session_monitor::top::State;
-use gpu_session_monitor::view::Looks as _;
 use gpu_session_monitor::view::recording::Recording;
+
+fn recording(common: &CommonArgs) -> Recording {
+    let settings = Settings::resolve(common).ok().unwrap();
+    Recording::load(&workspace().join("testdata/captures/h100-550-demo/capture.json"), &settings).unwrap()
+}
 
 /// The last sample of the demo's recording.
 pub(super) fn demo() -> State {
     let Command::Top(args) = Cli::parse_from(["gpu-session-monitor", "top"]).command else { panic!("top") };
-    let settings = Settings::resolve(&args.common).ok().unwrap();
-    let capture = workspace().join("testdata/captures/h100-550-demo/capture.json");
-    let mut recording = Recording::load(&capture, &settings).unwrap();
-    recording.seek(recording.len());
-    let mut state = seen(recording.look().unwrap());
+    let mut recording = recording(&args.common);
+    let mut state = seen(recording.view(recording.samples()));
     state.at_sample(3, 3);
     state
 }
@@ -37,5 +38,15 @@ fn a_recording_shows_who_was_where_and_who_held_a_device_idle() {
         ("41000", &["erin", "IDLE"]),
     ] {
         assert!(wanted.iter().all(|part| row(word).contains(part)), "{word}: {}", row(word));
+    }
+}
+
+#[test]
+fn a_sample_is_the_same_whichever_way_it_is_come_to() {
+    let mut recording = recording(&CommonArgs::default());
+    let all: Vec<_> = (0..recording.samples()).map(|sample| recording.view(sample)).collect();
+    assert!(all.len() == 3 && all[0] != all[2]);
+    for sample in [2, 0, 1, 1, 2, 1] {
+        assert_eq!(recording.view(sample), all[sample], "{sample}");
     }
 }

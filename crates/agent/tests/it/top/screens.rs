@@ -59,7 +59,7 @@ fn screens_are_the_golden_ones() {
         ("hostile", seen(hostile())),
         ("three-nodes", seen(three())),
         ("three-nodes-by-user", pressed(three(), "g")),
-        ("session", watched(">>>>>\n")),
+        ("session", watched(">>>>>kkk\n")),
         ("device", watched("\tjj\n")),
         ("held", pressed(five(), "/held\n\n")),
         ("filter", pressed(five(), "/ali")),
@@ -89,6 +89,22 @@ fn a_driver_that_is_down_is_not_a_node_without_sessions() {
         assert!(text.contains(words), "{words}:\n{text}");
     }
     assert!(screen(&seen(nobody()), SMALL).contains("no session\n"));
+}
+
+#[test]
+fn every_word_of_the_help_can_be_read_on_the_smallest_screen() {
+    let pages = |keys: &[&str]| {
+        let shown = keys.iter().map(|keys| screen(&pressed(five(), keys), SMALLEST));
+        shown.collect::<String>()
+    };
+    let text = pages(&["?", "?j", "?jj"]);
+    assert!(!text.contains('…') && pages(&["?jjj"]) == pages(&["?"]), "{text}");
+    let whole = screen(&pressed(five(), "?"), LARGE);
+    let lines = || whole.lines().filter(|line| !line.is_empty());
+    assert!(lines().count() > 20 && lines().all(|line| text.contains(line)), "{text}");
+    for word in ["-", "NOT READ", "NO ANSWER", "free", "PAUSED", "WARNING", "at least", "Ctrl-Z"] {
+        assert!(whole.contains(&format!("\n  {word} ")), "{word}:\n{whole}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::node::{Node, plain, program, scenario_file, workspace};
 use crate::serve::{Serve, wait_for};
 use gpu_session_monitor::top::Theme;
 use gpu_session_monitor::top::io::{Feed, Setup, run};
+use gpu_session_monitor::view::filter::Filter;
 use gpu_session_sources::clock::Clock;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -73,6 +74,11 @@ fn is_raw(tmux: &Tmux) -> bool {
     tmux.tmux(&["display-message", "-p", "#{alternate_on}"]).trim() == "1"
 }
 
+/// Whether stty said that the terminal reads lines. What was typed early stands before the prompt, and that before the answer.
+fn is_cooked(text: &str) -> bool {
+    text.lines().any(|line| line.trim_start_matches("$ ").trim() == "icanon")
+}
+
 #[test]
 fn keys_do_what_they_say_and_the_terminal_is_given_back() {
     let mut node = Node::in_cluster(&scenario_file("demo.yaml"));
@@ -103,7 +109,7 @@ fn keys_do_what_they_say_and_the_terminal_is_given_back() {
     // What is typed is shown again: the terminal is no longer raw.
     tmux.typed("stty -a | grep -o '[-]*icanon'; stty -a | grep -o ' [-]*echo '");
     tmux.shows("a terminal as it was", |text| {
-        text.lines().any(|line| line == "icanon") && text.lines().any(|line| line.trim() == "echo")
+        is_cooked(text) && text.lines().any(|line| line.trim() == "echo")
     });
 }
 
@@ -114,13 +120,46 @@ fn a_signal_ends_it_and_gives_the_terminal_back() {
     let tmux = Tmux::start(&node);
     tmux.typed(&format!("{} top; echo \"ended with $?\"", program()));
     tmux.shows("the sessions", |text| text.contains("12345") && text.contains("q quit"));
+    top_of(&tmux, rustix::process::Signal::TERM);
+    tmux.shows("the end", |text| text.contains("ended with 0"));
+    assert!(!is_raw(&tmux));
+}
+
+#[test]
+fn ctrl_z_and_a_signal_stop_it_and_the_terminal_is_the_shells_until_it_goes_on() {
+    let mut node = Node::new(&scenario_file("seed.yaml"));
+    node.at(60.0);
+    let tmux = Tmux::start(&node);
+    tmux.typed(&format!("{} top; echo \"ended with $?\"", program()));
+    let is_shown = |text: &str| text.contains("12345") && text.contains("q quit");
+    tmux.shows("the sessions", is_shown);
+    tmux.keys(&["C-z"]);
+    wait_for("the shell's screen", || (!is_raw(&tmux)).then_some(()).ok_or_else(|| tmux.screen()));
+    tmux.typed("stty -a | grep -o '[-]*icanon'");
+    tmux.shows("a terminal as it was", is_cooked);
+    tmux.typed("fg; echo \"and then $?\"");
+    tmux.shows("the sessions again", is_shown);
+    // The keys are its own again.
+    tmux.keys(&["?"]);
+    tmux.shows("the help", |text| text.contains("Ctrl-Z"));
+    tmux.keys(&["x"]);
+    tmux.shows("the sessions", is_shown);
+    top_of(&tmux, rustix::process::Signal::TSTP);
+    wait_for("the shell's screen", || (!is_raw(&tmux)).then_some(()).ok_or_else(|| tmux.screen()));
+    tmux.typed("fg; echo \"at last $?\"");
+    tmux.shows("the sessions again", is_shown);
+    tmux.keys(&["q"]);
+    tmux.shows("the end", |text| text.contains("at last 0"));
+    assert!(!is_raw(&tmux));
+}
+
+/// Sends a signal to what the shell runs.
+fn top_of(tmux: &Tmux, signal: rustix::process::Signal) {
     let pid: i32 = tmux.tmux(&["display-message", "-p", "#{pane_pid}"]).trim().parse().unwrap();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     let top: i32 = children.split_whitespace().next().unwrap().parse().unwrap();
     let top = rustix::process::Pid::from_raw(top).unwrap();
-    rustix::process::kill_process(top, rustix::process::Signal::TERM).unwrap();
-    tmux.shows("the end", |text| text.contains("ended with 0"));
-    assert!(!is_raw(&tmux));
+    rustix::process::kill_process(top, signal).unwrap();
 }
 
 #[test]
@@ -214,6 +253,7 @@ fn an_agent_and_a_cluster_can_be_looked_at() {
     node.at(600.0);
     let serve = Serve::start(&node, &["--node", "gpu-7"]);
     serve.sampled(&node);
+    serve.samples(&mut node, [605, 610]);
     let tmux = Tmux::start(&node);
     let address = serve.address();
     tmux.typed(&format!("{} top --connect http://{address}", program()));
@@ -227,6 +267,18 @@ fn an_agent_and_a_cluster_can_be_looked_at() {
     tmux.shows("the cluster's sessions", |text| {
         text.contains("gpu-7") && text.contains("tritonserv") && text.contains("HELD IDLE")
     });
+    // Metrics say too what does nothing.
+    tmux.shows("what is idle", |text| {
+        text.lines().any(|line| line.contains("IDLE") && !line.contains("HELD IDLE") && line.contains("erin"))
+    });
+    tmux.keys(&["q"]);
+    tmux.shows("the shell", |text| !text.contains("q quit"));
+    tmux.typed(&format!(
+        "{own_time} {} top --prometheus {} --node gpu-7 --gpu 1",
+        program(),
+        prometheus.url()
+    ));
+    tmux.shows("one device", |text| text.contains("q quit") && text.contains("1 device,"));
     tmux.keys(&["q"]);
     tmux.shows("the shell", |text| !text.contains("q quit"));
     // One place at a time.
@@ -250,6 +302,7 @@ fn a_defect_is_told_on_a_terminal_that_was_given_back() {
     if std::env::var_os(INSIDE).is_some() {
         let setup = Setup {
             feed: Feed::Live(Box::new(Fails)),
+            filter: Filter::default(),
             interval: Duration::from_secs(1),
             clock: Clock::Real,
             theme: Theme { color: false },
@@ -271,5 +324,5 @@ fn a_defect_is_told_on_a_terminal_that_was_given_back() {
         "{text}"
     );
     tmux.typed("stty -a | grep -o '[-]*icanon'");
-    tmux.shows("a terminal as it was", |text| text.lines().any(|line| line.trim() == "icanon"));
+    tmux.shows("a terminal as it was", is_cooked);
 }

@@ -4,7 +4,7 @@ mod access;
 mod attacks;
 mod bearer;
 mod certificates;
-mod client;
+pub(crate) mod client;
 mod prometheus;
 mod reload;
 

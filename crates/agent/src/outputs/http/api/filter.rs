@@ -1,24 +1,14 @@
 //! What a query takes. What is not known is taken by no condition but the empty one.
 
 use super::query::{For, Gpu, OfAllocations, OfDevices, OfSessions, OfUsers};
+use crate::view::filter::takes;
+pub(super) use crate::view::filter::{is, label};
 use gpu_session_api::{Allocation, Device, Session, User};
 use gpu_session_core::ids::GpuLabel;
 
-/// The label of a device that the driver or the ledger named.
-pub(super) fn label(text: &str) -> GpuLabel {
-    let mut numbers = text.split('_').map(|number| number.parse().unwrap_or(u32::MAX));
-    let gpu = numbers.next().unwrap_or(u32::MAX);
-    GpuLabel { gpu, instance: numbers.next().zip(numbers.next()) }
-}
-
 /// An index takes all instances of the GPU.
 pub(super) fn is_on(wanted: Option<Gpu>, label: GpuLabel) -> bool {
-    wanted.is_none_or(|Gpu(gpu)| gpu == label || (gpu.instance.is_none() && gpu.gpu == label.gpu))
-}
-
-/// The empty text takes what is not known.
-pub(super) fn is(wanted: Option<&String>, have: Option<&str>) -> bool {
-    wanted.is_none_or(|wanted| wanted == have.unwrap_or_default())
+    wanted.is_none_or(|Gpu(gpu)| takes(gpu, label))
 }
 
 fn is_idle(wanted: Option<For>, idle_seconds: Option<f64>) -> bool {

@@ -1,16 +1,17 @@
 //! `/api/v1`: who is where now, who was, and what changes, as JSON.
 //!
-//! `now` answers from the last snapshot, `history` from the ledger, `stream` follows the snapshots. `query` has what can be
+//! `about` says who answers, `now` answers from the last snapshot, `history` from the ledger, `stream` follows the snapshots. `query` has what can be
 //! asked, `filter` what it takes, `page` the order and the cursors, `problem` the refusals, `openapi` the description.
 
+mod about;
 mod changes;
 mod filter;
 mod history;
 mod now;
 mod openapi;
-mod page;
-mod problem;
-mod query;
+pub(in crate::outputs::http) mod page;
+pub(in crate::outputs::http) mod problem;
+pub(in crate::outputs::http) mod query;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ pub fn api(shared: Shared) -> Router {
     let streams = Arc::new(Semaphore::new(MOST_STREAMS));
     let queries = Arc::new(Semaphore::new(MOST_QUERIES));
     let routes = Router::new()
+        .route("/about", get(about::about))
         .route("/sessions", get(now::sessions))
         .route("/devices", get(now::devices))
         .route("/users", get(now::users))

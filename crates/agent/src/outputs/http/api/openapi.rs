@@ -1,6 +1,6 @@
 //! The description of the API, written to `docs/openapi.json` by `make generate`.
 
-use super::{now, stream};
+use super::{about, now, stream};
 use gpu_session_api::{DeviceGone, Problem, Sampled, SessionEnded};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
 use utoipa::openapi::schema::Type;
@@ -16,7 +16,7 @@ use utoipa::{Modify, OpenApi};
                        times are Unix seconds.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(now::sessions, now::devices, now::users, now::allocations, stream::stream),
+    paths(about::about, now::sessions, now::devices, now::users, now::allocations, stream::stream),
     components(schemas(Problem, SessionEnded, DeviceGone, Sampled)),
     modifiers(&Rest),
 )]

@@ -13,7 +13,7 @@ const MOST: usize = 1000;
 /// How many at most.
 #[derive(Clone, Copy, Debug, ToSchema)]
 #[schema(value_type = u16, minimum = 1, maximum = 1000)]
-pub(super) struct Limit(usize);
+pub(in crate::outputs::http) struct Limit(usize);
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -27,17 +27,19 @@ impl<'de> Deserialize<'de> for Limit {
 }
 
 /// The number that is asked for.
-pub(super) fn limit(asked: Option<Limit>) -> usize {
+pub(in crate::outputs::http) fn limit(asked: Option<Limit>) -> usize {
     asked.map_or(DEFAULT, |limit| limit.0)
 }
 
 /// A place in an order as a cursor.
-pub(super) fn cursor<K: Serialize>(place: &K) -> Option<String> {
+pub(in crate::outputs::http) fn cursor<K: Serialize>(place: &K) -> Option<String> {
     serde_json::to_vec(place).ok().map(|json| BASE64_URL_SAFE_NO_PAD.encode(json))
 }
 
 /// The place that a cursor is of.
-pub(super) fn place<K: DeserializeOwned>(cursor: Option<&String>) -> Result<Option<K>, Refusal> {
+pub(in crate::outputs::http) fn place<K: DeserializeOwned>(
+    cursor: Option<&String>,
+) -> Result<Option<K>, Refusal> {
     let Some(text) = cursor else { return Ok(None) };
     let json = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
     let place = json.and_then(|json| serde_json::from_slice(&json).ok());
@@ -47,7 +49,7 @@ pub(super) fn place<K: DeserializeOwned>(cursor: Option<&String>) -> Result<Opti
 }
 
 /// The part of a list after a place, and the place of its last where there are more.
-pub(super) fn page<T, K: Ord>(
+pub(in crate::outputs::http) fn page<T, K: Ord>(
     list: Vec<T>,
     limit: usize,
     after: Option<&K>,

@@ -12,29 +12,29 @@ const LONGEST: usize = 500;
 
 /// Why a request is not answered as asked.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::outputs::http) struct Refusal {
     status: StatusCode,
     detail: String,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, detail: &str) -> Self {
+    pub(in crate::outputs::http) fn new(status: StatusCode, detail: &str) -> Self {
         let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
         Self { status, detail: detail.chars().take(LONGEST).map(shown).collect() }
     }
 
     /// A parameter is wrong.
-    pub(super) fn bad(parameter: &str, what: impl std::fmt::Display) -> Self {
+    pub(in crate::outputs::http) fn bad(parameter: &str, what: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, &format!("{parameter}: {what}"))
     }
 
     /// What is asked for is not kept here.
-    pub(super) fn absent(detail: impl std::fmt::Display) -> Self {
+    pub(in crate::outputs::http) fn absent(detail: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, &detail.to_string())
     }
 
     /// It cannot be answered now.
-    pub(super) fn unavailable(detail: impl std::fmt::Display) -> Self {
+    pub(in crate::outputs::http) fn unavailable(detail: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, &detail.to_string())
     }
 }
@@ -62,15 +62,15 @@ impl IntoResponse for Refusal {
 }
 
 /// For a method that a path does not have; axum says which it has.
-pub(super) async fn other_method(method: Method) -> Refusal {
+pub(in crate::outputs::http) async fn other_method(method: Method) -> Refusal {
     let detail = format!("{method} changes nothing here: the API is read with GET or HEAD");
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, &detail)
 }
 
 /// For a path that is not there.
-pub(super) async fn unknown_path(uri: Uri) -> Refusal {
+pub(in crate::outputs::http) async fn unknown_path(uri: Uri) -> Refusal {
     Refusal::absent(format_args!(
-        "{} is not there: allowed are /api/v1/sessions, /devices, /users, /allocations, /stream and /openapi.json",
+        "{} is not there: allowed are /api/v1/sessions, /devices, /users, /allocations, /stream, /about and /openapi.json",
         uri.path()
     ))
 }
@@ -78,7 +78,7 @@ pub(super) async fn unknown_path(uri: Uri) -> Refusal {
 /// The refusals that every path may answer with, for the description.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "for the description")]
-pub(super) enum Problems {
+pub(in crate::outputs::http) enum Problems {
     /// A parameter is unknown, given twice or wrong; `detail` names it and what is allowed.
     #[response(status = 400, content_type = "application/problem+json")]
     Bad(Problem),

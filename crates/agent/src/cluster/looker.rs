@@ -1,0 +1,155 @@
+//! Looks at Prometheus while somebody asks, and keeps what was seen last.
+
+use super::Index;
+use crate::say::Conditions;
+use crate::view::Looks;
+use gpu_session_core::text::clean_value;
+use gpu_session_sources::clock::Clock;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Nobody is there who has not asked for so long.
+const ATTENTION: Duration = Duration::from_secs(60);
+
+/// What was seen.
+#[derive(Clone, Default)]
+pub struct Looked {
+    /// By the last look that succeeded.
+    pub index: Option<Arc<Index>>,
+    /// Why the last look failed, if it did.
+    pub failure: Option<Arc<str>>,
+    /// When the last look ended.
+    ended: Option<Instant>,
+}
+
+/// What is answered from now.
+#[derive(Clone)]
+pub struct Now {
+    /// What was seen last.
+    pub index: Arc<Index>,
+    /// Why it is not newer, where the last look failed.
+    pub failure: Option<Arc<str>>,
+}
+
+/// When somebody asked last.
+#[derive(Default)]
+struct Attention {
+    asked: Mutex<Option<Instant>>,
+    comes: Condvar,
+}
+
+/// The thread that looks, as those who ask see it.
+#[derive(Clone)]
+pub struct Looker {
+    attention: Arc<Attention>,
+    looked: watch::Receiver<Looked>,
+    refresh: Duration,
+    patience: Duration,
+}
+
+impl Attention {
+    fn asked(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.comes.notify_one();
+    }
+
+    /// Waits until the time has come and somebody is there.
+    fn wait(&self, due: Option<Instant>) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let now = Instant::now();
+            let is_there = asked.is_some_and(|at| now.saturating_duration_since(at) < ATTENTION);
+            let rest = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+            match (is_there, rest) {
+                (true, Duration::ZERO) => return,
+                (true, rest) => {
+                    asked = self.comes.wait_timeout(asked, rest).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                (false, _) => asked = self.comes.wait(asked).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+impl Looker {
+    /// Begins to look, once at first and then at most once in `refresh` while somebody asks. Whoever has nothing to be
+    /// answered from waits at most for `patience`.
+    pub fn start(
+        source: Box<dyn Looks + Send>,
+        clock: Clock,
+        refresh: Duration,
+        patience: Duration,
+    ) -> std::io::Result<Self> {
+        let attention = Arc::new(Attention::default());
+        attention.asked();
+        let (sender, looked) = watch::channel(Looked::default());
+        let waits = Arc::clone(&attention);
+        std::thread::Builder::new()
+            .name("looker".to_owned())
+            .spawn(move || look_for_ever(source, &clock, refresh, &waits, &sender))?;
+        Ok(Self { attention, looked, refresh, patience })
+    }
+
+    /// What was seen last, without waiting. While nothing has been seen yet, this is a wish to see.
+    pub fn last(&self) -> Looked {
+        let looked = self.looked.borrow().clone();
+        if looked.index.is_none() {
+            self.attention.asked();
+        }
+        looked
+    }
+
+    /// What there is to answer from. Only who comes first, or after a time in which nobody asked, waits for a look. The error
+    /// says why there is nothing.
+    pub async fn now(&self) -> Result<Now, String> {
+        self.attention.asked();
+        let mut looked = self.looked.clone();
+        let asleep = ATTENTION.max(2 * self.refresh);
+        let begin = Instant::now();
+        let is_due = |seen: &Looked| match seen.ended {
+            Some(ended) => begin.saturating_duration_since(ended) > asleep,
+            None => true,
+        };
+        // Where the time is over, what is there has to do.
+        let _ = tokio::time::timeout(self.patience, looked.wait_for(|seen| !is_due(seen))).await;
+        let Looked { index, failure, ended } = self.looked.borrow().clone();
+        match (index, failure) {
+            (Some(index), failure) => Ok(Now { index, failure }),
+            (None, Some(failure)) => Err(failure.to_string()),
+            (None, None) if ended.is_none() => {
+                Err("the first look at Prometheus goes on; ask again in a moment".to_owned())
+            }
+            (None, None) => Err("there is nothing yet; ask again in a moment".to_owned()),
+        }
+    }
+}
+
+fn look_for_ever(
+    mut source: Box<dyn Looks + Send>,
+    clock: &Clock,
+    refresh: Duration,
+    attention: &Attention,
+    sender: &watch::Sender<Looked>,
+) {
+    let mut due = None;
+    let mut conditions = Conditions::default();
+    loop {
+        attention.wait(due);
+        due = Instant::now().checked_add(refresh);
+        let at = (clock.now_us() / 1_000_000) as f64;
+        let seen = source.look().map(|view| Arc::new(Index::of(view, at, source.warnings())));
+        let (index, failure) = match seen {
+            Ok(index) => {
+                conditions.ended("Prometheus", "answers again");
+                (Some(index), None)
+            }
+            Err(e) => {
+                let words = clean_value(&format!("{e:#}"));
+                conditions.holds("Prometheus", &[("it", words.clone())], clock.monotonic_us());
+                (sender.borrow().index.clone(), Some(Arc::from(words)))
+            }
+        };
+        sender.send_replace(Looked { index, failure, ended: Some(Instant::now()) });
+    }
+}

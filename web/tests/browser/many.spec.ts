@@ -1,0 +1,98 @@
+// A cluster of a thousand nodes, invented here: what is shown of it, and what is asked for.
+
+import { fileURLToPath } from "node:url"
+import type { Server } from "node:http"
+import type { AddressInfo } from "node:net"
+import { invented, serve } from "../../dev.mjs"
+import { clusterOf } from "../fixture/data.mjs"
+import { expect, rows, saved, test as base } from "./stage.ts"
+
+const PAGE = fileURLToPath(new URL("../../../crates/agent/assets/page", import.meta.url))
+const state: { cluster: ReturnType<typeof clusterOf>; failure?: string; refuse?: string } = { cluster: clusterOf(1000, { per: 2.6, now: 1_700_000_000 }) }
+
+const test = base.extend<object, { server: Server }>({
+  server: [
+    async ({}, use) => {
+      const server = await serve(PAGE, invented(state))
+      await use(server)
+      server.closeAllConnections()
+      server.close()
+    },
+    { scope: "worker" },
+  ],
+  baseURL: async ({ server }, use) => use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
+})
+
+test("only what is seen is there, and what is scrolled to comes", async ({ page }) => {
+  const total = state.cluster.sessions.length
+  expect(total).toBeGreaterThan(15_000)
+  await page.goto("/#/sessions")
+  const table = page.getByRole("table", { name: "Sessions" })
+  await expect(table).toHaveAttribute("aria-rowcount", String(total + 1))
+  expect(await rows(page).count()).toBeLessThan(80)
+  const scroll = page.locator(".table-scroll")
+  await scroll.evaluate((element) => element.scrollTo(0, element.scrollHeight))
+  const last = table.locator(`tr[aria-rowindex="${total + 1}"]`)
+  await expect(last).toContainText("gpu-1000")
+  expect(await rows(page).count()).toBeLessThan(80)
+  await scroll.evaluate((element) => element.scrollTo(0, element.scrollHeight / 2))
+  await expect(table.locator(`tr[aria-rowindex="${Math.floor(total / 2)}"]`)).toContainText(/gpu-\d+/)
+})
+
+test("a look at the server moves nothing", async ({ page }) => {
+  await page.clock.install()
+  await page.goto("/#/sessions?sort=pid")
+  const scroll = page.locator(".table-scroll")
+  await expect(rows(page).first()).toContainText(/gpu-/)
+  await scroll.evaluate((element) => element.scrollTo(0, 64_000))
+  const at = page.locator('tr[aria-rowindex="2010"]')
+  await expect(at).toContainText(/gpu-/)
+  const before = await at.innerText()
+  const asked = page.waitForRequest(/cluster\/sessions/)
+  await page.clock.runFor(16_000)
+  await asked
+  // The pid and the name stay; how long it runs goes on.
+  const [node = "", gpu = ""] = before.split(/\s+/)
+  await expect(at).toContainText(node)
+  await expect(at).toContainText(gpu)
+  expect(await scroll.evaluate((element) => element.scrollTop)).toBe(64_000)
+})
+
+test("the nodes come as they are scrolled to, and a search narrows them", async ({ page }) => {
+  await page.goto("/")
+  await expect(page.getByText("Nodes: 1,000")).toBeVisible()
+  expect(await page.locator(".node-card").count()).toBeLessThan(200)
+  await page.locator(".nodes-scroll").evaluate((element) => element.scrollTo(0, element.scrollHeight))
+  await expect(page.getByRole("link", { name: "gpu-1000", exact: true })).toBeVisible()
+  await page.getByRole("searchbox").fill("gpu-0500")
+  await expect(page.locator(".node-card")).toHaveCount(1)
+  await page.getByRole("button", { name: "Detail" }).click()
+  await expect(page).toHaveURL(/density=detail/)
+})
+
+test("the file has every row, not only those that are seen", async ({ page }) => {
+  await page.goto("/#/idle?idle_for=1s")
+  await expect(rows(page).first()).toContainText(/gpu-/)
+  const wanted = state.cluster.allocations.filter((one: { idle_seconds: number | null }) => (one.idle_seconds ?? 0) >= 1).length
+  expect(wanted).toBeGreaterThan(1000)
+  expect(await saved(page)).toHaveLength(wanted + 1)
+})
+
+test.describe("a server that refuses", () => {
+  test.use({ expected: /Failed to load resource/ })
+  test("is told in its words, and asked again", async ({ page }) => {
+    state.refuse = "no credentials: log in first"
+    await page.goto("/#/sessions")
+    await expect(page.getByRole("alert").first()).toContainText("no credentials: log in first")
+    delete state.refuse
+    await page.clock.install()
+    await page.reload()
+    await expect(rows(page).first()).toContainText(/gpu-/)
+    state.failure = "connection refused"
+    await page.clock.runFor(16_000)
+    await expect(page.locator(".banner.bad")).toContainText("connection refused")
+    delete state.failure
+    await page.clock.runFor(16_000)
+    await expect(page.locator(".banner.bad")).toHaveCount(0)
+  })
+})
