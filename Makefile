@@ -4,7 +4,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 ARCH = $(shell dpkg --print-architecture)
 PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/gpu-session-monitor
 
-.PHONY: help demo test day bench bench-cluster audit generate golden build image deb release gpu-check
+.PHONY: help demo test day bench bench-cluster audit fuzz generate golden build image deb release gpu-check
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 15
@@ -27,6 +27,9 @@ bench-cluster: ## Time every panel's and recipe's query for 1 000 nodes of 8 GPU
 
 audit: ## Check the dependencies against the advisory database; an unfetched database is a failure
 	@scripts/audit.sh
+
+fuzz: ## Fuzz every target for FUZZ_SECONDS (600) each under libFuzzer, or FUZZ_TARGET alone (docs/fuzzing.md)
+	@scripts/fuzz.sh
 
 generate: ## Write the generated references and schemas anew
 	cargo xtask generate
