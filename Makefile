@@ -4,7 +4,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 ARCH = $(shell dpkg --print-architecture)
 PROGRAM = $(or $(CARGO_TARGET_DIR),target)/release/gpu-session-monitor
 
-.PHONY: help demo test day accuracy bench bench-cluster audit page bench-page generate golden build image deb release gpu-check
+.PHONY: help demo test day accuracy bench bench-cluster bench-page audit fuzz page generate golden build image deb release gpu-check
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 15
@@ -36,6 +36,9 @@ page: ## Build the web page from web/: crates/agent/assets/page
 
 bench-page: ## Measure the page in Chromium: first paint with 224 sessions, and interactions with 20 000
 	@scripts/bench-page.sh
+
+fuzz: ## Fuzz every target for FUZZ_SECONDS (600) each under libFuzzer, or FUZZ_TARGET alone (docs/fuzzing.md)
+	@scripts/fuzz.sh
 
 generate: ## Write the generated references and schemas anew
 	cargo xtask generate

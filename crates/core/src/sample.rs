@@ -1,6 +1,8 @@
 //! What every source said at one moment. A list of samples is also the capture format, so nothing here may
 //! hold command line arguments or environments of processes.
 
+mod check;
+
 use crate::ids::GpuLabel;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

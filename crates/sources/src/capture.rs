@@ -56,12 +56,20 @@ impl Capture {
             return Err(malformed("larger than 1 GiB".to_owned()));
         }
         let text = std::fs::read(path).map_err(|e| CaptureError::Io(name.clone(), e))?;
-        let capture: Self = serde_json::from_slice(&text).map_err(|e| malformed(e.to_string()))?;
+        Self::parse(&text).map_err(malformed)
+    }
+
+    /// Reads the bytes of a capture; the error says what is wrong with them.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let capture: Self = serde_json::from_slice(text).map_err(|e| e.to_string())?;
         if capture.format != FORMAT || capture.version != CAPTURE_VERSION {
-            return Err(malformed(format!(
+            return Err(format!(
                 "it says {:?} version {}, this program reads {FORMAT:?} version {CAPTURE_VERSION}",
                 capture.format, capture.version
-            )));
+            ));
+        }
+        for (number, sample) in capture.samples.iter().enumerate() {
+            sample.check().map_err(|what| format!("sample {number}: {what}"))?;
         }
         Ok(capture)
     }

@@ -95,8 +95,7 @@ impl Files {
         // An empty folder must not look like a node on which every process ended.
         read_at(directory.as_fd(), "stat", &mut self.buffer).map_err(|e| fail("/stat", e))?;
         let btime = self.buffer.split(|b| *b == b'\n').find_map(|line| number(line.strip_prefix(b"btime ")?));
-        let btime_us =
-            btime.and_then(|seconds| i64::try_from(seconds).ok()).map(|seconds| seconds * 1_000_000);
+        let btime_us = btime.and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1_000_000));
         let boot_id = read_at(directory.as_fd(), "sys/kernel/random/boot_id", &mut self.buffer)
             .ok()
             .map(|()| text::clean_bytes(self.buffer.trim_ascii()).into());
@@ -213,7 +212,7 @@ fn field(text: &[u8], nth: usize) -> Option<u64> {
 
 fn after_name(text: &[u8]) -> Option<&[u8]> {
     let close = text.iter().rposition(|b| *b == b')')?;
-    text.get(close + 2..)
+    text.get(close + 1..)?.strip_prefix(b" ")
 }
 
 /// Whether the kernel's flags in `/proc/PID/stat` (field 9) have `PF_EXITING`. It stays set, so that reading it after
