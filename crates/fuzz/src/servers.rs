@@ -76,6 +76,27 @@ fn next((answers, given): &mut (Vec<Answer>, usize)) -> Answer {
     answer.unwrap_or((404, "text/plain", Vec::new()))
 }
 
+/// A folder for as long as the program runs. What is in a static is never dropped, so those of programs that have ended are
+/// removed by the next.
+///
+/// # Panics
+///
+/// Where none can be made.
+pub fn kept_folder() -> TempDir {
+    const PREFIX: &str = "gpu-session-monitor-fuzz-";
+    let all = std::env::temp_dir();
+    for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let pid = rest.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(all).expect("a folder")
+}
+
 /// A server of gRPC on a Unix socket.
 pub struct Grpc {
     folder: TempDir,
@@ -89,7 +110,7 @@ impl Grpc {
     ///
     /// Where it cannot.
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = kept_folder();
         let listener =
             std::os::unix::net::UnixListener::bind(folder.path().join("socket")).expect("a socket");
         listener.set_nonblocking(true).expect("a socket that does not block");

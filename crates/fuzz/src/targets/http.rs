@@ -1,6 +1,7 @@
 //! Requests to the routes: path, query, headers.
 
 use super::capture::{monitor, recorded, replayed};
+use crate::servers::kept_folder;
 use crate::{Target, exposition};
 use axum::Router;
 use axum::body::Body;
@@ -100,7 +101,7 @@ struct Bench {
 static BENCH: LazyLock<Mutex<Bench>> = LazyLock::new(|| {
     let capture = Capture::parse(&recorded("h100-550-demo")).unwrap();
     let (state, snapshot) = replayed(&monitor(true), &capture).unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = kept_folder();
     let keep = Retention { age: Duration::from_secs(365 * 86_400), bytes: 64 << 20 };
     Ledger::open(folder.path(), keep).unwrap().write(&rows(&state, true), snapshot.time_us).unwrap();
     let path = folder.path().join("clock");

@@ -2,7 +2,7 @@
 
 use super::is_clean;
 use crate::Target;
-use crate::servers::Http;
+use crate::servers::{Http, kept_folder};
 use gpu_session_core::sample::{Process, Request, Sample};
 use gpu_session_sources::Source;
 use gpu_session_sources::clock::Clock;
@@ -60,7 +60,7 @@ fn seeds() -> Vec<Vec<u8>> {
 
 static SERVER: LazyLock<Mutex<(Http, TempDir)>> = LazyLock::new(|| {
     let server = Http::start();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = kept_folder();
     let kubeconfig = format!(
         "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: '{}'}}}}]\nusers: [{{name: u, user: {{}}}}]\n\
          contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\ncurrent-context: c\n",

@@ -7,6 +7,7 @@ use gpu_session_monitor::outputs::table;
 use gpu_session_monitor::report::By;
 use gpu_session_monitor::report::period::Period;
 use gpu_session_monitor::report::prometheus::{Options, Prometheus as Report};
+use gpu_session_monitor::view::filter::Left;
 use gpu_session_monitor::view::prometheus::Prometheus;
 use gpu_session_monitor::view::{Looks, View};
 use gpu_session_sources::clock::Clock;
@@ -152,7 +153,13 @@ fn shown(view: &View, read: usize) {
     }
     let table = table::view(
         view,
-        &table::Look { width: None, wide: true, now: Some(1_800_000_000.0), filter: String::new() },
+        &table::Look {
+            width: None,
+            wide: true,
+            now: Some(1_800_000_000.0),
+            filter: String::new(),
+            left: Left::default(),
+        },
     );
     assert!(table.lines().all(|line| !line.chars().any(char::is_control)), "{table:?}");
     let written = serde_json::to_string(view).unwrap();

@@ -80,7 +80,7 @@ fn run(bytes: &[u8]) {
     std::fs::write(&path, &file).unwrap();
     let settings = WebSettings { config_file: Some(path.clone()), ..WebSettings::default() };
     let said = match Web::open(&settings, SocketAddr::from((Ipv4Addr::LOCALHOST, 9836))) {
-        Ok(web) => web.summary(),
+        Ok(web) => web.summary("/metrics"),
         Err(problem) => {
             let problem = format!("{problem:#}");
             assert!(problem.contains("web.yaml"), "{problem}");
