@@ -13,12 +13,15 @@ fn totals_are_of_now_and_duplicates_count_once() {
         ("schema_version", json!(1)),
         ("now", json!(NOW as f64)),
         ("timestamp", json!(NOW as f64)),
+        ("refresh_seconds", json!(15.0)),
         ("failure", Value::Null),
         ("warnings", json!([])),
         ("nodes", json!(3)),
         ("nodes_old", json!(1)),
         ("nodes_incomplete", json!(1)),
+        ("nodes_unknown", json!(0)),
         ("devices", json!(3)),
+        ("devices_unknown", json!(0)),
         ("devices_in_use", json!(2)),
         ("devices_held_idle", json!(1)),
         ("sessions", json!(3)),
@@ -76,6 +79,9 @@ fn sessions_by_what_is_known_of_them() {
         ("?search=mig+1g.5gb", &[20]),
         ("?idle_for=1m", &[]),
         ("?sort=-start_time", &[11, 20, 10]),
+        ("?sort=running_seconds", &[11, 20, 10]),
+        ("?sort=-running_seconds", &[10, 20, 11]),
+        ("?sort=-idle_seconds", &[10, 11, 20]),
         ("?sort=memory_used_bytes", &[10, 11, 20]),
         ("?sort=-memory_used_bytes", &[10, 11, 20]),
         ("?sort=-pid&limit=2", &[20, 11]),
@@ -87,6 +93,8 @@ fn sessions_by_what_is_known_of_them() {
     }
     let part = page.get("/sessions?sort=-pid&limit=1&offset=1");
     assert_eq!((&part["total"], &part["offset"]), (&json!(3), &json!(1)));
+    assert_eq!(part["refresh_seconds"], 15.0);
+    assert_eq!(part["sessions"][0]["idle_seconds"], Value::Null, "it works");
     let mut all = Vec::new();
     for offset in 0..3 {
         all.extend(
