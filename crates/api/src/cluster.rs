@@ -181,6 +181,8 @@ pub struct ClusterUsers {
     pub since: f64,
     /// Its end; itself outside it.
     pub until: f64,
+    /// What Prometheus said to its answers of the period: why something may be missing.
+    pub warnings: Vec<String>,
     /// The users.
     pub users: Vec<ClusterUser>,
 }
@@ -213,6 +215,8 @@ pub struct Timeline {
     pub until: f64,
     /// Seconds by which the end of a session may be off: what Prometheus was scraped at, or the step of the query.
     pub resolution_seconds: f64,
+    /// What Prometheus said to its answers: why something may be missing.
+    pub warnings: Vec<String>,
     /// Whether there were more sessions, of which the shortest are left out.
     pub truncated: bool,
     /// The sessions, those that began first before others.
@@ -255,6 +259,8 @@ pub struct Figures {
     pub since: f64,
     /// Its end; itself outside it.
     pub until: f64,
+    /// What Prometheus said to its answers: why something may be missing.
+    pub warnings: Vec<String>,
     /// The moments, Unix seconds, at equal distances.
     pub times: Vec<f64>,
     /// The figures, each with a value for each moment.

@@ -11,7 +11,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use gpu_session_api::{Cluster, ClusterAllocations, ClusterNodes, ClusterSessions, Part, SCHEMA_VERSION};
 
-const BUSY: &str = "many answers are being made; ask again in a few seconds";
+pub(super) const BUSY: &str = "many answers are being made; ask again in a few seconds";
 
 /// What there is to answer from.
 pub(super) async fn seen(shared: &Shared) -> Result<Now, Refusal> {
