@@ -236,6 +236,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_answers_to_one_question_have_one_deadline() {
+        let timeout = Duration::from_secs(3);
+        let options = Options { url: "http://127.0.0.1:1", token_file: None, matcher: None, timeout };
+        let client = Client::new(&options).unwrap();
+        assert_eq!(client.limit().unwrap(), timeout, "each for itself");
+        let mut asks = client.for_one_question();
+        assert_eq!(asks.whole.unwrap().1, 2 * timeout);
+        assert_eq!(asks.limit().unwrap(), timeout, "an answer has no more time than it has else");
+        asks.whole = Some((Instant::now(), 2 * timeout));
+        // Nothing is asked any more: there is no server that could refuse it.
+        let error = format!("{:#}", asks.query("up", 0).unwrap_err());
+        assert!(error.contains("not all of its answers within 6s; ask for a shorter period"), "{error}");
+    }
+
+    #[test]
     fn credentials_are_decoded_and_marked_as_secret() {
         let header = basic("us%3Aer:p%40ss:w").unwrap();
         assert!(header.is_sensitive());
