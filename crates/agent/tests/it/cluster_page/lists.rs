@@ -156,6 +156,15 @@ fn what_is_wrong_is_refused_by_name() {
             assert!(said.contains(word), "{query}: {word} is not in {said}");
         }
     }
+    assert!(
+        page.get("/user?user=alice&since=92d")["times"].as_array().unwrap().len() > 200,
+        "as long as may be"
+    );
+    let openapi = page.serve.ask("GET", "/api/v1/openapi.json", "*/*").unwrap();
+    assert!(
+        openapi.starts_with("HTTP/1.1 404 ") && openapi.contains("application/problem+json"),
+        "{openapi}"
+    );
     let long = page.refused(&format!("/sessions?search={}", "x".repeat(501)), 400);
     assert!(long.contains("search") && long.contains("500"), "{long}");
     for path in ["/", "/node", "/sessions/", "/sessions/1"] {
