@@ -41,6 +41,8 @@ pub struct Cluster {
     pub now: f64,
     /// When Prometheus was asked for what is here.
     pub timestamp: f64,
+    /// Seconds from one look at Prometheus to the next, while somebody asks.
+    pub refresh_seconds: f64,
     /// Why the last look failed; what is here is then of `timestamp`.
     pub failure: Option<String>,
     /// What Prometheus said to its answers: why something may be missing.
@@ -51,8 +53,14 @@ pub struct Cluster {
     pub nodes_old: u64,
     /// Nodes of now of which a source is down.
     pub nodes_incomplete: u64,
+    /// Nodes of now of which no device or no source is told. Where there is one, the counts of devices, sessions and users
+    /// are lower bounds.
+    pub nodes_unknown: u64,
     /// Devices of the nodes of now: a GPU in MIG mode counts by its instances.
     pub devices: u64,
+    /// Devices of those whose sessions are not known. Where there is one, the counts of devices in use, sessions and users are
+    /// lower bounds.
+    pub devices_unknown: u64,
     /// Devices of those with a session.
     pub devices_in_use: u64,
     /// Devices that a container holds that has no session on them.
@@ -84,6 +92,8 @@ pub struct Part {
     pub now: f64,
     /// When Prometheus was asked for what is here.
     pub timestamp: f64,
+    /// Seconds from one look at Prometheus to the next, while somebody asks.
+    pub refresh_seconds: f64,
     /// Why the last look failed; what is here is then of `timestamp`.
     pub failure: Option<String>,
     /// How many there are that were asked for, on all pages.
@@ -126,7 +136,19 @@ pub struct ClusterSessions {
     #[serde(flatten)]
     pub part: Part,
     /// The sessions.
-    pub sessions: Vec<OnNode<Session>>,
+    pub sessions: Vec<ClusterSession>,
+}
+
+/// A session of many nodes.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct ClusterSession {
+    /// The node that it is on.
+    pub node: String,
+    /// The session.
+    #[serde(flatten)]
+    pub session: Session,
+    /// For how long it has done nothing at its node's last sample, seconds; `null` where that is not known.
+    pub idle_seconds: Option<f64>,
 }
 
 /// Devices that containers hold: `/api/v1/cluster/allocations`.
@@ -159,6 +181,8 @@ pub struct ClusterUsers {
     pub since: f64,
     /// Its end; itself outside it.
     pub until: f64,
+    /// What Prometheus said to its answers of the period: why something may be missing.
+    pub warnings: Vec<String>,
     /// The users.
     pub users: Vec<ClusterUser>,
 }
@@ -191,6 +215,8 @@ pub struct Timeline {
     pub until: f64,
     /// Seconds by which the end of a session may be off: what Prometheus was scraped at, or the step of the query.
     pub resolution_seconds: f64,
+    /// What Prometheus said to its answers: why something may be missing.
+    pub warnings: Vec<String>,
     /// Whether there were more sessions, of which the shortest are left out.
     pub truncated: bool,
     /// The sessions, those that began first before others.
@@ -233,6 +259,8 @@ pub struct Figures {
     pub since: f64,
     /// Its end; itself outside it.
     pub until: f64,
+    /// What Prometheus said to its answers: why something may be missing.
+    pub warnings: Vec<String>,
     /// The moments, Unix seconds, at equal distances.
     pub times: Vec<f64>,
     /// The figures, each with a value for each moment.

@@ -56,6 +56,8 @@ pub struct DeviceGone {
 pub struct Sampled {
     /// When the sample was taken.
     pub timestamp: f64,
+    /// The node's time when this was told, Unix seconds: less `timestamp` it is the age of the sample.
+    pub now: f64,
     /// How each source fared.
     pub sources: Vec<Source>,
 }

@@ -8,8 +8,9 @@ mod history;
 mod now;
 
 pub use cluster::{
-    About, Cluster, ClusterAllocations, ClusterDevice, ClusterNode, ClusterNodes, ClusterSessions,
-    ClusterUser, ClusterUsers, FigureSeries, Figures, OnNode, Part, Scope, Timeline, TimelineSession,
+    About, Cluster, ClusterAllocations, ClusterDevice, ClusterNode, ClusterNodes, ClusterSession,
+    ClusterSessions, ClusterUser, ClusterUsers, FigureSeries, Figures, OnNode, Part, Scope, Timeline,
+    TimelineSession,
 };
 pub use events::{DeviceGone, Event, Sampled, SessionEnded};
 pub use history::{

@@ -6,7 +6,9 @@ use super::rows::{self, Filter, Row};
 use super::users::{self, Asked, Users};
 use crate::report::Line;
 use crate::view::{NodeView, View};
-use gpu_session_api::{Allocation, Cluster, ClusterNode, ClusterUser, OnNode, SCHEMA_VERSION, Session};
+use gpu_session_api::{
+    Allocation, Cluster, ClusterNode, ClusterSession, ClusterUser, OnNode, SCHEMA_VERSION,
+};
 use std::collections::BTreeSet;
 
 /// What is known of the cluster at one time, by node, device and pid. Sessions, allocations and users are of nodes of now
@@ -14,8 +16,8 @@ use std::collections::BTreeSet;
 pub struct Index {
     cluster: Cluster,
     nodes: Vec<nodes::Row>,
-    sessions: Vec<Row<Session>>,
-    allocations: Vec<Row<Allocation>>,
+    sessions: Vec<Row<ClusterSession>>,
+    allocations: Vec<Row<OnNode<Allocation>>>,
     users: Users,
 }
 
@@ -52,7 +54,7 @@ impl Index {
         self.cluster.timestamp
     }
 
-    /// What there is in all; `now` and `failure` are the caller's.
+    /// What there is in all; `now`, `refresh_seconds` and `failure` are the caller's.
     pub fn cluster(&self) -> Cluster {
         self.cluster.clone()
     }
@@ -77,7 +79,7 @@ impl Index {
         filter: &Filter,
         sort: Option<&str>,
         part: Page,
-    ) -> Result<Found<OnNode<Session>>, String> {
+    ) -> Result<Found<ClusterSession>, String> {
         let order = rows::order_of_sessions(sort)?;
         let (places, total) = page(&self.sessions, |row| row.is_taken_by(filter), &order, part);
         Ok((places.into_iter().map(|place| self.sessions[place as usize].document.clone()).collect(), total))
@@ -112,7 +114,9 @@ fn totals(nodes: &[nodes::Row]) -> Cluster {
         nodes: nodes.len() as u64,
         nodes_old: nodes.iter().filter(|row| row.is_in(State::Old)).count() as u64,
         nodes_incomplete: nodes.iter().filter(|row| row.is_in(State::Incomplete)).count() as u64,
+        nodes_unknown: fresh().filter(|row| !row.is_told).count() as u64,
         devices: devices().count() as u64,
+        devices_unknown: devices().filter(|d| d.device.sessions.is_none()).count() as u64,
         devices_in_use: devices().filter(|d| d.device.sessions.is_some_and(|n| n > 0)).count() as u64,
         devices_held_idle: devices().filter(|d| d.held_idle.is_some_and(|n| n > 0)).count() as u64,
         sessions: fresh().filter_map(|row| row.figures.sessions).sum(),

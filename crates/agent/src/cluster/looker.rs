@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 /// Nobody is there who has not asked for so long.
 const ATTENTION: Duration = Duration::from_secs(60);
+/// After a look that failed the next comes so soon, or sooner where it would anyway.
+const RETRY: Duration = Duration::from_secs(15);
 
 /// What was seen.
 #[derive(Clone, Default)]
@@ -30,6 +32,8 @@ pub struct Now {
     pub index: Arc<Index>,
     /// Why it is not newer, where the last look failed.
     pub failure: Option<Arc<str>>,
+    /// Time from one look to the next while somebody asks.
+    pub refresh: Duration,
 }
 
 /// When somebody asked last.
@@ -73,8 +77,8 @@ impl Attention {
 }
 
 impl Looker {
-    /// Begins to look, once at first and then at most once in `refresh` while somebody asks. Whoever has nothing to be
-    /// answered from waits at most for `patience`.
+    /// Begins to look, once at first and then at most once in `refresh` while somebody asks; after a failure sooner, where
+    /// that is long. Whoever has nothing to be answered from waits at most for `patience`.
     pub fn start(
         source: Box<dyn Looks + Send>,
         clock: Clock,
@@ -115,7 +119,7 @@ impl Looker {
         let _ = tokio::time::timeout(self.patience, looked.wait_for(|seen| !is_due(seen))).await;
         let Looked { index, failure, ended } = self.looked.borrow().clone();
         match (index, failure) {
-            (Some(index), failure) => Ok(Now { index, failure }),
+            (Some(index), failure) => Ok(Now { index, failure, refresh: self.refresh }),
             (None, Some(failure)) => Err(failure.to_string()),
             (None, None) if ended.is_none() => {
                 Err("the first look at Prometheus goes on; ask again in a moment".to_owned())
@@ -136,7 +140,7 @@ fn look_for_ever(
     let mut conditions = Conditions::default();
     loop {
         attention.wait(due);
-        due = Instant::now().checked_add(refresh);
+        let began = Instant::now();
         let at = (clock.now_us() / 1_000_000) as f64;
         let seen = source.look().map(|view| Arc::new(Index::of(view, at, source.warnings())));
         let (index, failure) = match seen {
@@ -150,6 +154,25 @@ fn look_for_ever(
                 (sender.borrow().index.clone(), Some(Arc::from(words)))
             }
         };
+        due = began.checked_add(rest(refresh, failure.is_some()));
         sender.send_replace(Looked { index, failure, ended: Some(Instant::now()) });
+    }
+}
+
+/// How long after the begin of a look the next one comes.
+fn rest(refresh: Duration, failed: bool) -> Duration {
+    if failed { refresh.min(RETRY) } else { refresh }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_failed_is_made_again_soon() {
+        let seconds = Duration::from_secs;
+        assert_eq!(rest(seconds(600), false), seconds(600));
+        assert_eq!(rest(seconds(600), true), seconds(15));
+        assert_eq!(rest(seconds(5), true), seconds(5));
     }
 }

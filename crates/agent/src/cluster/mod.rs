@@ -4,6 +4,7 @@
 //! `past` asks Prometheus for periods.
 
 mod cache;
+mod flights;
 mod index;
 mod list;
 mod looker;
@@ -13,6 +14,7 @@ mod promql;
 mod rows;
 mod users;
 
+pub use flights::Unanswered;
 pub use index::Index;
 pub use list::{Page, Words};
 pub use looker::{Looked, Looker, Now};

@@ -11,6 +11,8 @@ pub(super) struct Row {
     pub(super) document: ClusterNode,
     names: String,
     pub(super) figures: Figures,
+    /// Whether a device and a source of it is told.
+    pub(super) is_told: bool,
 }
 
 /// What a node's devices come to; what is known of none of them is `None`.
@@ -75,16 +77,20 @@ impl Row {
             sources_down: node.sources.iter().filter(|s| !s.up).map(|s| s.source.clone()).collect(),
             devices,
         };
-        Self { names: names(node), figures: Figures::of(&document.devices), document }
+        let is_told = !node.devices.is_empty() && !node.sources.is_empty();
+        Self { names: names(node), figures: Figures::of(&document.devices), document, is_told }
     }
 
     pub(super) fn is_in(&self, state: State) -> bool {
         let now = !self.document.old;
-        let known = self.document.devices.iter().map(|device| device.device.sessions);
         match state {
             State::Old => !now,
             State::Incomplete => now && !self.document.sources_down.is_empty(),
-            State::Idle => now && known.clone().all(|sessions| sessions == Some(0)),
+            // A node of which no device is told may have any session.
+            State::Idle => {
+                let devices = &self.document.devices;
+                now && !devices.is_empty() && devices.iter().all(|device| device.device.sessions == Some(0))
+            }
             State::Busy => now && self.figures.sessions.is_some_and(|sessions| sessions > 0),
         }
     }

@@ -1,16 +1,18 @@
 //! Periods: what was used, who had a device when, and figures over time. Each is a few queries of Prometheus.
 
-use super::cache::Cache;
-use super::promql::Series;
+use super::Unanswered;
+use super::flights::Flights;
+use super::promql::{self, Series};
 use crate::report::period::Period;
 use crate::report::prometheus::client::Client;
 use crate::report::prometheus::{Options, Prometheus};
 use crate::report::{By, Line};
-use crate::view::prometheus::read;
 use gpu_session_api::{FigureSeries, Figures, SCHEMA_VERSION, Timeline};
 use gpu_session_core::ids::GpuLabel;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::sync::Semaphore;
 
 mod timeline;
 
@@ -27,14 +29,32 @@ const LEAST_RATE: i64 = 300;
 /// Longer than this a device is not looked at between two moments only, but on average.
 const LONGEST_GLANCE: i64 = 60;
 
-/// Asks of periods. What is asked twice within a minute is answered once.
+/// Questions that Prometheus is asked at once.
+const MOST_QUERIES: usize = 2;
+
+/// Asks of periods. What is asked twice within a minute is answered once, and all answers of Prometheus to one question have
+/// one deadline.
 pub struct Past {
+    asks: Arc<Asks>,
+    turns: Arc<Semaphore>,
+    used: Arc<Flights<Period, Used>>,
+    timelines: Arc<Flights<(String, GpuLabel, Period), Timeline>>,
+    figures: Arc<Flights<(About, Period), Figures>>,
+}
+
+/// What each user used in a period.
+pub struct Used {
+    /// By user.
+    pub lines: Vec<Line>,
+    /// What Prometheus said to its answers.
+    pub warnings: Vec<String>,
+}
+
+/// Whom to ask.
+struct Asks {
     client: Client,
     usage: Prometheus,
     matcher: String,
-    used: Cache<Period, Vec<Line>>,
-    timelines: Cache<(String, GpuLabel, Period), Timeline>,
-    figures: Cache<(About, Period), Figures>,
 }
 
 /// What figures are of.
@@ -49,48 +69,56 @@ pub enum About {
 impl Past {
     /// Of the server that the options name, without a request; what is wrong with them is wrong usage.
     pub fn of(options: &Options<'_>) -> anyhow::Result<Self> {
-        Ok(Self {
+        let asks = Asks {
             client: Client::new(options)?,
             usage: Prometheus::new(options)?,
             matcher: options.matcher.unwrap_or("").trim().to_owned(),
-            used: Cache::new(MOST_KEPT, LASTS),
-            timelines: Cache::new(MOST_KEPT, LASTS),
-            figures: Cache::new(MOST_KEPT, LASTS),
+        };
+        Ok(Self {
+            asks: Arc::new(asks),
+            turns: Arc::new(Semaphore::new(MOST_QUERIES)),
+            used: Flights::new(MOST_KEPT, LASTS),
+            timelines: Flights::new(MOST_KEPT, LASTS),
+            figures: Flights::new(MOST_KEPT, LASTS),
         })
     }
 
-    /// Whether what each user used is known already, so that nobody need be asked.
-    pub fn knows_use(&self, period: Period) -> bool {
-        self.used.get(&period, Instant::now()).is_some()
-    }
-
-    /// Whether this timeline is known already.
-    pub fn knows_timeline(&self, node: &str, gpu: GpuLabel, period: Period) -> bool {
-        self.timelines.get(&(node.to_owned(), gpu, period), Instant::now()).is_some()
-    }
-
-    /// Whether these figures are known already.
-    pub fn knows_figures(&self, about: &About, period: Period) -> bool {
-        self.figures.get(&(about.clone(), period), Instant::now()).is_some()
-    }
-
     /// What each user used, as `report` says it.
-    pub fn used(&self, period: Period) -> anyhow::Result<Arc<Vec<Line>>> {
-        kept(&self.used, period, || Ok(self.usage.usage(&period, By::User)?.lines))
+    pub async fn used(&self, period: Period) -> Result<Arc<Used>, Unanswered> {
+        let asks = Arc::clone(&self.asks);
+        self.used.answer(period, &self.turns, move || asks.used(period)).await
     }
 
     /// Who had a device of a node.
-    pub fn timeline(&self, node: &str, gpu: GpuLabel, period: Period) -> anyhow::Result<Arc<Timeline>> {
-        let key = (node.to_owned(), gpu, period);
-        kept(&self.timelines, key, || timeline::ask(&self.client, &self.matcher, node, gpu, period))
+    pub async fn timeline(
+        &self,
+        node: String,
+        gpu: GpuLabel,
+        period: Period,
+    ) -> Result<Arc<Timeline>, Unanswered> {
+        let asks = Arc::clone(&self.asks);
+        let ask = {
+            let node = node.clone();
+            move || timeline::ask(&asks.client.for_one_question(), &asks.matcher, &node, gpu, period)
+        };
+        self.timelines.answer((node, gpu, period), &self.turns, ask).await
     }
 
     /// Figures over the period.
-    pub fn figures(&self, about: &About, period: Period) -> anyhow::Result<Arc<Figures>> {
-        kept(&self.figures, (about.clone(), period), || self.ask_figures(about, period))
+    pub async fn figures(&self, about: About, period: Period) -> Result<Arc<Figures>, Unanswered> {
+        let asks = Arc::clone(&self.asks);
+        let key = (about.clone(), period);
+        self.figures.answer(key, &self.turns, move || asks.figures(&about, period)).await
+    }
+}
+
+impl Asks {
+    fn used(&self, period: Period) -> anyhow::Result<Used> {
+        let answer = self.usage.for_one_question().usage(&period, By::User)?;
+        Ok(Used { lines: answer.lines, warnings: answer.warnings.into_iter().collect() })
     }
 
-    fn ask_figures(&self, about: &About, period: Period) -> anyhow::Result<Figures> {
+    fn figures(&self, about: &About, period: Period) -> anyhow::Result<Figures> {
         let moments = Moments::of(period);
         let expressions = match about {
             About::Device(node, gpu) => {
@@ -98,29 +126,19 @@ impl Past {
             }
             About::User(user) => of_user(&Series::of_user(user, &self.matcher), moments.step),
         };
-        let mut series = Vec::new();
+        let client = self.client.for_one_question();
+        let (mut series, mut warnings) = (Vec::new(), BTreeSet::new());
         for (figure, expression) in expressions {
-            let answer = self.client.range(&expression, moments.first, moments.last, moments.step)?;
+            let answer = client.range(&expression, moments.first, moments.last, moments.step)?;
+            warnings.extend(answer.warnings);
             let values = answer.series.into_iter().flat_map(|series| series.values);
             series.push(FigureSeries { figure: figure.to_owned(), values: moments.fill(values) });
         }
         let (since, until) = ends(period);
         let times = moments.times().map(|at| at as f64).collect();
-        Ok(Figures { schema_version: SCHEMA_VERSION, since, until, times, series })
+        let warnings = warnings.into_iter().collect();
+        Ok(Figures { schema_version: SCHEMA_VERSION, since, until, warnings, times, series })
     }
-}
-
-fn kept<K: PartialEq, V>(
-    cache: &Cache<K, V>,
-    key: K,
-    ask: impl FnOnce() -> anyhow::Result<V>,
-) -> anyhow::Result<Arc<V>> {
-    if let Some(known) = cache.get(&key, Instant::now()) {
-        return Ok(known);
-    }
-    let answer = Arc::new(ask()?);
-    cache.put(key, Instant::now(), Arc::clone(&answer));
-    Ok(answer)
 }
 
 /// The period in whole minutes, so that those who ask in the same one are answered at once. One that is too short for that
@@ -220,8 +238,7 @@ fn of_user(series: &Series, step: i64) -> Vec<Expression> {
         ("sessions", "gpu_user_session_seconds_total"),
     ] {
         let rates = series.any(counter, |selector| format!("rate({selector}[{}s])", step.max(LEAST_RATE)));
-        let by = read::by(&["gpu", "user"]);
-        all.push((figure, format!("sum(max by ({by}) ({rates}))")));
+        all.push((figure, format!("sum(max by ({}) ({}))", promql::DEVICE, promql::by_device(&rates))));
     }
     all
 }
@@ -272,9 +289,7 @@ mod tests {
         }
         for (_, expression) in of_user(&Series::of_user("a", "cluster=\"x\""), 15) {
             assert!(
-                expression.starts_with(
-                    "sum(max by (cluster, exported_cluster, node, exported_node, instance, job, gpu"
-                ),
+                expression.starts_with("sum(max by (of_cluster, of_node, of_gpu) (label_replace("),
                 "{expression}"
             );
             assert!(

@@ -22,6 +22,23 @@ pub(super) fn quoted(value: &str) -> String {
     text
 }
 
+/// Labels of the series of one device, whoever scraped it: those that [`by_device`] gives.
+pub(super) const DEVICE: &str = "of_cluster, of_node, of_gpu";
+
+/// These series with labels that say of which device they are, the same ones however it was scraped: ours are taken where they
+/// were renamed, and the target's address only where there is no name. All other labels stay.
+pub(super) fn by_device(series: &str) -> String {
+    let told = [
+        ("of_cluster", &["cluster", "exported_cluster"][..]),
+        ("of_node", &["instance", "node", "exported_node"]),
+        ("of_gpu", &["gpu", "exported_gpu"]),
+    ];
+    let each = told.iter().flat_map(|(to, from)| from.iter().map(move |from| (to, from)));
+    each.fold(series.to_owned(), |series, (to, from)| {
+        format!("label_replace({series}, \"{to}\", \"$1\", \"{from}\", \"(.+)\")")
+    })
+}
+
 /// The ways in which series can be of what is asked for, as matchers: a label of ours is renamed `exported_` where the
 /// target has it too and Prometheus was not told to honor ours. No series is in two of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 use super::list::{Field, Key, Order, Words, searchable};
 use crate::view::filter::{is, label, takes};
 use crate::view::session::idle_seconds;
-use gpu_session_api::{Allocation, OnNode, Session};
+use gpu_session_api::{Allocation, ClusterSession, OnNode, Session};
 use gpu_session_core::ids::GpuLabel;
 use std::time::Duration;
 
 /// A session or an allocation, made ready.
 pub(super) struct Row<T> {
-    pub(super) document: OnNode<T>,
+    pub(super) document: T,
     pub(super) label: GpuLabel,
     names: String,
     /// For how long it has been idle at its node's last sample, seconds; `None` where that is not known.
@@ -42,8 +42,9 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn takes<T>(&self, row: &Row<T>, user: Option<&str>, namespace: Option<&str>, pod: Option<&str>) -> bool {
-        is(self.node.as_ref(), Some(&row.document.node))
+    /// Whether the row is taken, whose node, user, namespace and pod these are.
+    fn takes<T>(&self, row: &Row<T>, [node, user, namespace, pod]: [Option<&str>; 4]) -> bool {
+        is(self.node.as_ref(), node)
             && self.gpu.is_none_or(|gpu| takes(gpu, row.label))
             && is(self.user.as_ref(), user)
             && is(self.namespace.as_ref(), namespace)
@@ -55,7 +56,7 @@ impl Filter {
     }
 }
 
-impl Row<Session> {
+impl Row<ClusterSession> {
     /// Of a session on this node, whose last sample was taken `at`, Unix seconds.
     pub(super) fn of_session(node: &str, at: f64, session: Session) -> Self {
         let text = |slot: &'_ Option<String>| slot.clone().unwrap_or_default();
@@ -79,16 +80,17 @@ impl Row<Session> {
             &session.device_uuid,
         ]);
         let (label, idle) = (label(&session.gpu), idle_seconds(&session, at));
-        Self { document: OnNode { node: node.to_owned(), it: session }, label, names, idle }
+        let document = ClusterSession { node: node.to_owned(), session, idle_seconds: idle };
+        Self { document, label, names, idle }
     }
 
     pub(super) fn is_taken_by(&self, filter: &Filter) -> bool {
-        let Session { user, namespace, pod, .. } = &self.document.it;
-        filter.takes(self, user.as_deref(), namespace.as_deref(), pod.as_deref())
+        let ClusterSession { node, session: Session { user, namespace, pod, .. }, .. } = &self.document;
+        filter.takes(self, [Some(node), user.as_deref(), namespace.as_deref(), pod.as_deref()])
     }
 }
 
-impl Row<Allocation> {
+impl Row<OnNode<Allocation>> {
     /// Of what a container holds on this node.
     pub(super) fn of_allocation(node: &str, held: Allocation) -> Self {
         let user = held.user.as_deref().unwrap_or_default();
@@ -106,9 +108,9 @@ impl Row<Allocation> {
     }
 
     pub(super) fn is_taken_by(&self, filter: &Filter) -> bool {
-        let held = &self.document.it;
+        let OnNode { node, it: held } = &self.document;
         filter.idle.is_none_or(|idle| held.sessions.is_some_and(|sessions| (sessions == 0) == idle))
-            && filter.takes(self, held.user.as_deref(), Some(&held.namespace), Some(&held.pod))
+            && filter.takes(self, [Some(node), held.user.as_deref(), Some(&held.namespace), Some(&held.pod)])
     }
 }
 
@@ -116,39 +118,42 @@ fn text(slot: &Option<String>) -> Key<'_> {
     Key::Text(slot.as_deref())
 }
 
-/// Every scalar field of a session, and its node.
-const SESSION_FIELDS: [(&str, Field<Row<Session>>); 28] = [
+/// Every scalar field of a session, its node, and for how long it has been there.
+const SESSION_FIELDS: [(&str, Field<Row<ClusterSession>>); 30] = [
     ("node", |row| Key::Text(Some(&row.document.node))),
-    ("session", |row| Key::Text(Some(&row.document.it.session))),
+    ("session", |row| Key::Text(Some(&row.document.session.session))),
     ("gpu", |row| Key::Device(row.label)),
-    ("device_uuid", |row| Key::Text(Some(&row.document.it.device_uuid))),
-    ("mig_profile", |row| text(&row.document.it.mig_profile)),
-    ("pid", |row| Key::Number(Some(f64::from(row.document.it.pid)))),
-    ("command", |row| text(&row.document.it.command)),
-    ("start_time", |row| Key::Number(Some(row.document.it.start_time))),
-    ("uid", |row| Key::Number(row.document.it.uid.map(f64::from))),
-    ("user", |row| text(&row.document.it.user)),
-    ("user_rule", |row| text(&row.document.it.user_rule)),
-    ("namespace", |row| text(&row.document.it.namespace)),
-    ("pod", |row| text(&row.document.it.pod)),
-    ("container", |row| text(&row.document.it.container)),
-    ("pod_uid", |row| text(&row.document.it.pod_uid)),
-    ("container_id", |row| text(&row.document.it.container_id)),
-    ("place", |row| text(&row.document.it.place)),
-    ("attributed_by", |row| text(&row.document.it.attributed_by)),
-    ("memory_used_bytes", |row| Key::count(row.document.it.memory_used_bytes)),
-    ("sm_utilization_ratio", |row| Key::Number(row.document.it.sm_utilization_ratio)),
-    ("memory_busy_ratio", |row| Key::Number(row.document.it.memory_busy_ratio)),
-    ("encoder_utilization_ratio", |row| Key::Number(row.document.it.encoder_utilization_ratio)),
-    ("decoder_utilization_ratio", |row| Key::Number(row.document.it.decoder_utilization_ratio)),
-    ("sm_seconds", |row| Key::Number(row.document.it.sm_seconds)),
-    ("memory_byte_seconds", |row| Key::Number(row.document.it.memory_byte_seconds)),
-    ("last_active_time", |row| Key::Number(row.document.it.last_active_time)),
-    ("measured_since_time", |row| Key::Number(row.document.it.measured_since_time)),
-    ("allocated", |row| Key::flag(row.document.it.allocated)),
+    ("device_uuid", |row| Key::Text(Some(&row.document.session.device_uuid))),
+    ("mig_profile", |row| text(&row.document.session.mig_profile)),
+    ("pid", |row| Key::Number(Some(f64::from(row.document.session.pid)))),
+    ("command", |row| text(&row.document.session.command)),
+    ("start_time", |row| Key::Number(Some(row.document.session.start_time))),
+    ("uid", |row| Key::Number(row.document.session.uid.map(f64::from))),
+    ("user", |row| text(&row.document.session.user)),
+    ("user_rule", |row| text(&row.document.session.user_rule)),
+    ("namespace", |row| text(&row.document.session.namespace)),
+    ("pod", |row| text(&row.document.session.pod)),
+    ("container", |row| text(&row.document.session.container)),
+    ("pod_uid", |row| text(&row.document.session.pod_uid)),
+    ("container_id", |row| text(&row.document.session.container_id)),
+    ("place", |row| text(&row.document.session.place)),
+    ("attributed_by", |row| text(&row.document.session.attributed_by)),
+    ("memory_used_bytes", |row| Key::count(row.document.session.memory_used_bytes)),
+    ("sm_utilization_ratio", |row| Key::Number(row.document.session.sm_utilization_ratio)),
+    ("memory_busy_ratio", |row| Key::Number(row.document.session.memory_busy_ratio)),
+    ("encoder_utilization_ratio", |row| Key::Number(row.document.session.encoder_utilization_ratio)),
+    ("decoder_utilization_ratio", |row| Key::Number(row.document.session.decoder_utilization_ratio)),
+    ("sm_seconds", |row| Key::Number(row.document.session.sm_seconds)),
+    ("memory_byte_seconds", |row| Key::Number(row.document.session.memory_byte_seconds)),
+    ("last_active_time", |row| Key::Number(row.document.session.last_active_time)),
+    ("measured_since_time", |row| Key::Number(row.document.session.measured_since_time)),
+    ("idle_seconds", |row| Key::Number(row.idle)),
+    // At whichever time: who began later has been there for less.
+    ("running_seconds", |row| Key::Number(Some(-row.document.session.start_time))),
+    ("allocated", |row| Key::flag(row.document.session.allocated)),
 ];
 
-const ALLOCATION_FIELDS: [(&str, Field<Row<Allocation>>); 7] = [
+const ALLOCATION_FIELDS: [(&str, Field<Row<OnNode<Allocation>>>); 7] = [
     ("idle_seconds", |row| Key::Number(row.document.it.idle_seconds)),
     ("node", |row| Key::Text(Some(&row.document.node))),
     ("gpu", |row| Key::Device(row.label)),
@@ -159,11 +164,11 @@ const ALLOCATION_FIELDS: [(&str, Field<Row<Allocation>>); 7] = [
 ];
 
 /// The order of sessions that is asked for.
-pub(super) fn order_of_sessions(written: Option<&str>) -> Result<Order<Row<Session>>, String> {
+pub(super) fn order_of_sessions(written: Option<&str>) -> Result<Order<Row<ClusterSession>>, String> {
     written.map_or_else(|| Ok(Order::natural()), |written| Order::parse(written, &SESSION_FIELDS))
 }
 
 /// The order of allocations that is asked for.
-pub(super) fn order_of_allocations(written: Option<&str>) -> Result<Order<Row<Allocation>>, String> {
+pub(super) fn order_of_allocations(written: Option<&str>) -> Result<Order<Row<OnNode<Allocation>>>, String> {
     written.map_or_else(|| Ok(Order::natural()), |written| Order::parse(written, &ALLOCATION_FIELDS))
 }

@@ -1,6 +1,6 @@
 //! `report`: what was used in a period.
 
-mod fake;
+pub(crate) mod fake;
 pub(crate) mod truth;
 
 use crate::chain::free_port;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::cluster::Idle;
-use gpu_session_api::{Device, Source};
+use gpu_session_api::{Device, Session, Source};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -91,8 +91,30 @@ fn totals_are_of_now_and_an_old_node_counts_as_old() {
     assert_eq!(counts, [3, 1, 1, 3]);
     let counts = [found.devices_in_use, found.devices_held_idle, found.sessions, found.users];
     assert_eq!(counts, [1, 1, 2, 1]);
+    assert_eq!(
+        [found.nodes_unknown, found.devices_unknown],
+        [0, 1],
+        "nobody tells what gpu-3 has on its device"
+    );
     assert_eq!((found.namespaces, found.warnings), (vec!["ml".to_owned()], vec!["partial".to_owned()]));
     assert_eq!(found.timestamp.to_bits(), NOW.to_bits());
+}
+
+#[test]
+fn a_node_that_tells_of_no_device_is_unknown_and_not_idle() {
+    let mut view = cluster();
+    // The driver is down: the node has no device in its sample.
+    view.nodes[2].devices.clear();
+    let mut silent = node("gpu-4", 10.0);
+    silent.sources.clear();
+    silent.devices = vec![device("0", &json!({ "sessions": 0, "users": [], "unattributed": [] }))];
+    let old = NodeView { sources: Vec::new(), ..node("gpu-5", 3_600.0) };
+    view.nodes.extend([silent, old]);
+    let index = Index::of(view, NOW, Vec::new());
+    let found = index.cluster();
+    assert_eq!([found.nodes, found.nodes_old, found.nodes_unknown, found.devices_unknown], [5, 2, 2, 0]);
+    assert_eq!(names(&index, "", Some(State::Idle), None), ["gpu-4"]);
+    assert_eq!(names(&index, "", Some(State::Incomplete), None), ["gpu-3"]);
 }
 
 fn names(index: &Index, search: &str, state: Option<State>, sort: Option<&str>) -> Vec<String> {
@@ -139,7 +161,7 @@ fn held_idle_is_null_where_it_is_not_sure() {
 }
 
 fn pids(index: &Index, filter: &Filter, sort: Option<&str>) -> Vec<u32> {
-    index.sessions(filter, sort, ALL).unwrap().0.into_iter().map(|on| on.it.pid).collect()
+    index.sessions(filter, sort, ALL).unwrap().0.into_iter().map(|on| on.session.pid).collect()
 }
 
 #[test]
@@ -164,6 +186,26 @@ fn sessions_are_filtered_by_what_is_known() {
     assert_eq!(pids(&index, &Filter::default(), Some("-sm_utilization_ratio")), [7, 8]);
     assert_eq!(pids(&index, &Filter::default(), Some("memory_used_bytes")), [7, 8]);
     assert_eq!(pids(&index, &Filter::default(), Some("-pid")), [8, 7]);
+    // For one of them it is not known: it is last either way.
+    assert_eq!(pids(&index, &Filter::default(), Some("idle_seconds")), [8, 7]);
+    assert_eq!(pids(&index, &Filter::default(), Some("-idle_seconds")), [8, 7]);
+    let idle: Vec<Option<f64>> = index
+        .sessions(&Filter::default(), None, ALL)
+        .unwrap()
+        .0
+        .into_iter()
+        .map(|on| on.idle_seconds)
+        .collect();
+    assert_eq!(idle, [None, Some(1_790.0)], "at the last sample of the node");
+}
+
+#[test]
+fn who_runs_for_long_began_early() {
+    let mut view = cluster();
+    view.nodes[0].sessions[1].start_time = NOW - 60.0;
+    let index = Index::of(view, NOW, Vec::new());
+    assert_eq!(pids(&index, &Filter::default(), Some("running_seconds")), [8, 7]);
+    assert_eq!(pids(&index, &Filter::default(), Some("-running_seconds")), [7, 8]);
 }
 
 #[test]
@@ -265,7 +307,7 @@ fn a_thousand_nodes_with_twenty_thousand_sessions() {
             pages.extend(page);
         }
         assert!(pages == whole, "{sort:?}: pages have each session once, in order");
-        let bytes = |on: &OnNode<Session>| on.it.memory_used_bytes.map_or(-1, |bytes| bytes as i64);
+        let bytes = |on: &ClusterSession| on.session.memory_used_bytes.map_or(-1, |bytes| bytes as i64);
         if sort == Some("-memory_used_bytes") {
             assert!(whole.windows(2).all(|pair| bytes(&pair[0]) >= bytes(&pair[1])));
         }

@@ -10,6 +10,7 @@ use crate::report::prometheus::client::Client;
 use crate::view::prometheus::read::{self, Labels, Origin};
 use gpu_session_api::{SCHEMA_VERSION, Timeline, TimelineSession};
 use gpu_session_core::ids::GpuLabel;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Sessions of an answer.
@@ -69,11 +70,13 @@ pub(super) fn ask(
         length,
         step: (length / MOMENTS).max(LEAST_STEP),
     };
+    let warnings = RefCell::new(BTreeSet::new());
     let told = question.ask(|expression| {
         let answer = client.query(expression, until)?;
+        warnings.borrow_mut().extend(answer.warnings);
         Ok(answer.series.into_iter().map(read::Series::of).collect())
     })?;
-    Ok(told.timeline(period))
+    Ok(told.timeline(period, warnings.into_inner().into_iter().collect()))
 }
 
 const INFO: &str = "gpu_session_info";
@@ -150,7 +153,7 @@ fn session(series: &read::Series, targets: &BTreeSet<Labels>) -> Option<Timeline
 }
 
 impl Told {
-    fn timeline(self, period: Period) -> Timeline {
+    fn timeline(self, period: Period, warnings: Vec<String>) -> Timeline {
         let (since, until) = ends(period);
         let mut by_name: HashMap<String, Seen> = HashMap::new();
         for seen in self.seen {
@@ -184,7 +187,15 @@ impl Told {
         sessions
             .sort_by(|a, b| a.start_time.total_cmp(&b.start_time).then_with(|| a.session.cmp(&b.session)));
         let resolution_seconds = self.step;
-        Timeline { schema_version: SCHEMA_VERSION, since, until, resolution_seconds, truncated, sessions }
+        Timeline {
+            schema_version: SCHEMA_VERSION,
+            since,
+            until,
+            resolution_seconds,
+            warnings,
+            truncated,
+            sessions,
+        }
     }
 }
 
@@ -219,10 +230,9 @@ mod tests {
     }
 
     fn timeline(told: Told) -> Timeline {
-        told.timeline(Period {
-            since_us: BEGIN as i64 * 1_000_000,
-            until_us: (BEGIN as i64 + 3_600) * 1_000_000,
-        })
+        let period =
+            Period { since_us: BEGIN as i64 * 1_000_000, until_us: (BEGIN as i64 + 3_600) * 1_000_000 };
+        told.timeline(period, Vec::new())
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::http::header::{AUTHORIZATION, LOCATION};
 use ureq::http::{HeaderValue, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -24,6 +24,8 @@ const MAX_REFUSAL: u64 = 64 << 10;
 /// Longest token that is taken.
 const MAX_TOKEN: u64 = 64 << 10;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// With less time than this nothing is asked any more.
+const LEAST_LIMIT: Duration = Duration::from_millis(1);
 
 const ALLOWED: &str = "allowed is http(s)://[<user>:<password>@]<host>[:<port>][/<path>], with what is special in \
                        user and password percent-encoded";
@@ -31,11 +33,14 @@ const IS_IT: &str = "see that --prometheus names the base of its API, as in http
                      http://host/prometheus";
 const SMALLER: &str = "ask for fewer series (--prometheus-matcher), and where this is a report for less (--since, --until, --by)";
 
+#[derive(Clone)]
 pub(crate) struct Client {
     /// Base of the API, without user, password and the last slash.
     base: String,
     authorization: Option<HeaderValue>,
     timeout: Duration,
+    /// When all answers together have to be there, and after how long that is.
+    whole: Option<(Instant, Duration)>,
     agent: ureq::Agent,
 }
 
@@ -77,7 +82,37 @@ impl Client {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .tls_config(tls);
-        Ok(Self { base, authorization, timeout: options.timeout, agent: config.build().new_agent() })
+        let agent = config.build().new_agent();
+        Ok(Self { base, authorization, timeout: options.timeout, whole: None, agent })
+    }
+
+    /// The same, whose answers from now on have to come within twice the time that one may take, all together.
+    pub(crate) fn for_one_question(&self) -> Self {
+        let limit = self.timeout.saturating_mul(2);
+        let whole = Instant::now().checked_add(limit).map(|end| (end, limit));
+        Self { whole, ..self.clone() }
+    }
+
+    /// How long the next answer may take; the error where there is no time left.
+    fn limit(&self) -> anyhow::Result<Duration> {
+        let Some((end, _)) = self.whole else { return Ok(self.timeout) };
+        let rest = end.saturating_duration_since(Instant::now());
+        if rest < LEAST_LIMIT { Err(self.late()) } else { Ok(rest.min(self.timeout)) }
+    }
+
+    /// An answer did not come in time.
+    fn late(&self) -> anyhow::Error {
+        let shown = humantime::format_duration;
+        match self.whole {
+            Some((end, limit)) if end.saturating_duration_since(Instant::now()) < LEAST_LIMIT => anyhow!(
+                "not all of its answers within {}; ask for a shorter period, or wait longer (--prometheus-timeout)",
+                shown(limit)
+            ),
+            _ => anyhow!(
+                "no whole answer within {}; {SMALLER}, or wait longer (--prometheus-timeout)",
+                shown(self.timeout)
+            ),
+        }
     }
 
     /// The answer to an instant query at this time, Unix seconds.
@@ -92,12 +127,14 @@ impl Client {
     }
 
     fn ask(&self, path: &str, form: &[(&str, &str)]) -> anyhow::Result<Vector> {
-        let mut request = self.agent.post(format!("{}/api/v1/{path}", self.base));
+        let limit = self.limit().with_context(|| format!("Prometheus at {self}"))?;
+        let request = self.agent.post(format!("{}/api/v1/{path}", self.base));
+        let mut request = request.config().timeout_global(Some(limit)).build();
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         // The server gives up when we do. Whole milliseconds, which all of them read.
-        let limit = format!("{}ms", self.timeout.as_millis());
+        let limit = format!("{}ms", limit.as_millis());
         let form = form.iter().copied().chain([("timeout", &*limit)]);
         let answered = request.send_form(form);
         let told = answered.map_err(|e| self.failed(&e)).and_then(|answer| self.read(answer));
@@ -117,10 +154,7 @@ impl Client {
         const TRUST: &str = "where an authority of your own signed its certificate, name that authority's file in the \
                              environment variable SSL_CERT_FILE";
         match error {
-            ureq::Error::Timeout(_) => anyhow!(
-                "no whole answer within {}; {SMALLER}, or wait longer (--prometheus-timeout)",
-                humantime::format_duration(self.timeout)
-            ),
+            ureq::Error::Timeout(_) => self.late(),
             ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => {
                 anyhow!("the answer is larger than {} MiB, not read; {SMALLER}", MAX_BYTES >> 20)
             }
@@ -200,6 +234,21 @@ fn secret(text: &str) -> anyhow::Result<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_answers_to_one_question_have_one_deadline() {
+        let timeout = Duration::from_secs(3);
+        let options = Options { url: "http://127.0.0.1:1", token_file: None, matcher: None, timeout };
+        let client = Client::new(&options).unwrap();
+        assert_eq!(client.limit().unwrap(), timeout, "each for itself");
+        let mut asks = client.for_one_question();
+        assert_eq!(asks.whole.unwrap().1, 2 * timeout);
+        assert_eq!(asks.limit().unwrap(), timeout, "an answer has no more time than it has else");
+        asks.whole = Some((Instant::now(), 2 * timeout));
+        // Nothing is asked any more: there is no server that could refuse it.
+        let error = format!("{:#}", asks.query("up", 0).unwrap_err());
+        assert!(error.contains("not all of its answers within 6s; ask for a shorter period"), "{error}");
+    }
 
     #[test]
     fn credentials_are_decoded_and_marked_as_secret() {

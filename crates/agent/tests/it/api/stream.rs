@@ -94,6 +94,31 @@ fn a_device_that_is_lost_is_told_and_one_that_comes_back() {
     assert_eq!(counts[6], (2, 2));
 }
 
+#[test]
+fn a_sample_is_told_with_its_age_to_whoever_comes_later() {
+    let mut node = Node::new(&plain(1, ""));
+    node.at(10.0);
+    let serve = Serve::start(&node, &[]);
+    serve.sampled(&node);
+    let site = Site { node, serve };
+    let ages = |mut site: Site, seconds: f64| {
+        site.node.at(seconds);
+        let mut view = View::default();
+        for event in site.client().stream(&Filter::new()).unwrap() {
+            if view.apply(event.unwrap()) {
+                break;
+            }
+        }
+        let sample = view.sample.unwrap();
+        (sample.timestamp - EPOCH as f64, sample.now - EPOCH as f64, site)
+    };
+    let (timestamp, now, site) = ages(site, 11.0);
+    assert_eq!((timestamp, now), (10.0, 11.0));
+    // No sample is due yet, and the same one is told again.
+    let (timestamp, now, _) = ages(site, 13.0);
+    assert_eq!((timestamp, now), (10.0, 13.0));
+}
+
 /// The lines of a stream as they come.
 fn lines(site: &Site, query: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(site.serve.address()).unwrap();

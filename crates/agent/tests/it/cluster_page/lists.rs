@@ -13,12 +13,15 @@ fn totals_are_of_now_and_duplicates_count_once() {
         ("schema_version", json!(1)),
         ("now", json!(NOW as f64)),
         ("timestamp", json!(NOW as f64)),
+        ("refresh_seconds", json!(15.0)),
         ("failure", Value::Null),
         ("warnings", json!([])),
         ("nodes", json!(3)),
         ("nodes_old", json!(1)),
         ("nodes_incomplete", json!(1)),
+        ("nodes_unknown", json!(0)),
         ("devices", json!(3)),
+        ("devices_unknown", json!(0)),
         ("devices_in_use", json!(2)),
         ("devices_held_idle", json!(1)),
         ("sessions", json!(3)),
@@ -76,6 +79,9 @@ fn sessions_by_what_is_known_of_them() {
         ("?search=mig+1g.5gb", &[20]),
         ("?idle_for=1m", &[]),
         ("?sort=-start_time", &[11, 20, 10]),
+        ("?sort=running_seconds", &[11, 20, 10]),
+        ("?sort=-running_seconds", &[10, 20, 11]),
+        ("?sort=-idle_seconds", &[10, 11, 20]),
         ("?sort=memory_used_bytes", &[10, 11, 20]),
         ("?sort=-memory_used_bytes", &[10, 11, 20]),
         ("?sort=-pid&limit=2", &[20, 11]),
@@ -87,6 +93,8 @@ fn sessions_by_what_is_known_of_them() {
     }
     let part = page.get("/sessions?sort=-pid&limit=1&offset=1");
     assert_eq!((&part["total"], &part["offset"]), (&json!(3), &json!(1)));
+    assert_eq!(part["refresh_seconds"], 15.0);
+    assert_eq!(part["sessions"][0]["idle_seconds"], Value::Null, "it works");
     let mut all = Vec::new();
     for offset in 0..3 {
         all.extend(
@@ -134,6 +142,10 @@ fn what_is_wrong_is_refused_by_name() {
         ("/users?since=tomorrow", &["tomorrow"]),
         ("/users?until=2100-01-01", &["until", "future"]),
         ("/users?since=1h&until=2h", &["since", "not before"]),
+        ("/users?since=93d", &["since", "longer than 92 days"]),
+        ("/timeline?node=n1&gpu=0&since=1970-01-01", &["since", "longer than 92 days"]),
+        ("/device?node=n1&gpu=0&since=2209h", &["since", "longer than 92 days"]),
+        ("/user?user=a&since=100d", &["since", "longer than 92 days"]),
         ("/timeline?node=n1", &["gpu", "missing"]),
         ("/timeline?gpu=0", &["node", "missing"]),
         ("/device?node=n1&gpu=0&x=1", &["x"]),
@@ -144,6 +156,15 @@ fn what_is_wrong_is_refused_by_name() {
             assert!(said.contains(word), "{query}: {word} is not in {said}");
         }
     }
+    assert!(
+        page.get("/user?user=alice&since=92d")["times"].as_array().unwrap().len() > 200,
+        "as long as may be"
+    );
+    let openapi = page.serve.ask("GET", "/api/v1/openapi.json", "*/*").unwrap();
+    assert!(
+        openapi.starts_with("HTTP/1.1 404 ") && openapi.contains("application/problem+json"),
+        "{openapi}"
+    );
     let long = page.refused(&format!("/sessions?search={}", "x".repeat(501)), 400);
     assert!(long.contains("search") && long.contains("500"), "{long}");
     for path in ["/", "/node", "/sessions/", "/sessions/1"] {

@@ -4,6 +4,7 @@ use super::world::{self, EVIL, NOW};
 use super::{Page, encoded, known};
 use crate::chain::await_answer;
 use crate::chart::scale::Victoria;
+use crate::report::fake::{Fake, answered};
 use serde_json::{Value, json};
 
 #[test]
@@ -22,6 +23,25 @@ fn users_are_those_of_now_and_of_the_period() {
     assert_eq!(page.column("/users?since=1h&user=", "user"), [Value::Null]);
     assert_eq!(page.column("/users?since=1h&search=VECTOR", "user"), [json!(EVIL)]);
     assert_eq!(page.column("/users?sort=-user&limit=1", "user"), [json!("alice")]);
+}
+
+#[test]
+fn what_prometheus_warns_of_is_told_with_each_answer_of_the_past() {
+    let fake = Fake::start(|request| {
+        let node = r#"{"metric":{"node":"n1"},"value":[0,"1748736000"]}"#;
+        let series = if request.contains("last_sample") { node } else { "" };
+        let body = format!(
+            r#"{{"status":"success","warnings":["a store is away"],"data":{{"resultType":"vector","result":[{series}]}}}}"#
+        );
+        answered("200 OK", &body)
+    });
+    let page = Page::of(&format!("http://{}", fake.place), &[]);
+    for path in ["", "/users", "/timeline?node=n1&gpu=0", "/device?node=n1&gpu=0", "/user?user=alice"] {
+        assert_eq!(page.get(path)["warnings"], json!(["a store is away"]), "{path}");
+    }
+    let asked = fake.asked().len();
+    page.get("/users?search=a");
+    assert_eq!(fake.asked().len(), asked, "it is known for a while");
 }
 
 /// The sessions of a device, each as name, user, begin and end before now, and whether it ended.

@@ -1,7 +1,8 @@
 //! A cluster of three nodes, two hours of it, scraped each minute.
 //!
 //! `n1` names itself. `n2` is scraped as node_exporter's pod often is: the target has labels of its own, and ours are renamed.
-//! `gone` was last scraped twenty minutes ago. A second replica of Prometheus has all of `n1` again.
+//! `gone` was last scraped twenty minutes ago. A second replica of Prometheus has all of `n1` again, and a job that renames its
+//! labels has its counters of users once more.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -119,7 +120,12 @@ fn node_1(lines: &mut Lines, own: &str) {
     lines.add("gpu_session_start_time_seconds", &format!("{own}{known}"), NOW - 5_400..=NOW - 4_800, |_| {
         (NOW - 6_000) as f64
     });
-    // Half a GPU for alice all the time, of which she held a whole one.
+    counters(lines, &format!("{own},gpu=\"0\""));
+}
+
+/// Half a GPU for alice all the time, of which she held a whole one.
+fn counters(lines: &mut Lines, own: &str) {
+    let all = BEGIN..=NOW;
     for (name, a_second) in [
         ("gpu_user_sm_seconds_total", 0.5),
         ("gpu_user_session_seconds_total", 1.0),
@@ -127,11 +133,9 @@ fn node_1(lines: &mut Lines, own: &str) {
         ("gpu_user_idle_allocation_seconds_total", 0.25),
     ] {
         let count = move |at: i64| a_second * (at - BEGIN) as f64;
-        lines.add(name, &format!("{own},gpu=\"0\",user=\"alice\""), all.clone(), count);
+        lines.add(name, &format!("{own},user=\"alice\""), all.clone(), count);
     }
-    lines.add("gpu_user_session_seconds_total", &format!("{own},gpu=\"0\",user=\"\""), all, |at| {
-        (at - BEGIN) as f64
-    });
+    lines.add("gpu_user_session_seconds_total", &format!("{own},user=\"\""), all, |at| (at - BEGIN) as f64);
 }
 
 /// Scraped with labels of the target's own.
@@ -173,6 +177,7 @@ pub(super) fn openmetrics() -> String {
     let mut lines = Lines::default();
     node_1(&mut lines, "node=\"n1\"");
     node_1(&mut lines, "node=\"n1\",replica=\"b\"");
+    counters(&mut lines, "node=\"w\",exported_node=\"n1\",job=\"pods\",gpu=\"host\",exported_gpu=\"0\"");
     node_2(&mut lines);
     gone(&mut lines);
     lines.openmetrics()

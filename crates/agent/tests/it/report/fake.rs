@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-pub(super) struct Fake {
-    pub(super) place: SocketAddr,
+pub(crate) struct Fake {
+    pub(crate) place: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -15,12 +15,12 @@ trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 impl Fake {
-    pub(super) fn start(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         Self::serve(answer, |stream| Box::new(stream))
     }
 
     /// As `start`, over TLS; the authority that signed for `localhost` goes to this file.
-    pub(super) fn tls(authority: &Path, answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+    pub(crate) fn tls(authority: &Path, answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut of_authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
         of_authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -44,7 +44,7 @@ impl Fake {
     }
 
     /// A server that takes connections and never says anything.
-    pub(super) fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let place = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -75,7 +75,7 @@ impl Fake {
     }
 
     /// The requests so far, as they came.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -99,13 +99,13 @@ fn request(stream: &mut dyn Stream) -> std::io::Result<String> {
 }
 
 /// An answer with this status line.
-pub(super) fn answered(status: &str, body: &str) -> Vec<u8> {
+pub(crate) fn answered(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").into_bytes()
 }
 
 /// A vector of these series.
-pub(super) fn ok(series: &str) -> Vec<u8> {
+pub(crate) fn ok(series: &str) -> Vec<u8> {
     answered(
         "200 OK",
         &format!(r#"{{"status":"success","data":{{"resultType":"vector","result":{series}}}}}"#),

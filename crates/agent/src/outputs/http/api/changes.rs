@@ -3,7 +3,7 @@
 use super::filter::{is, is_on, label};
 use super::query::OfChanges;
 use axum::body::Bytes;
-use gpu_session_api::{DeviceGone, Event, Sampled, SessionEnded};
+use gpu_session_api::{DeviceGone, Event, Sampled, SessionEnded, Source};
 use gpu_session_core::ids::GpuLabel;
 use gpu_session_core::json;
 use gpu_session_core::snapshot::Snapshot;
@@ -16,7 +16,7 @@ pub(in super::super) struct Changes {
     time_us: i64,
     sessions: Vec<Told>,
     devices: Vec<Told>,
-    sample: Bytes,
+    sources: Vec<Source>,
 }
 
 /// A session or a device as an event.
@@ -43,12 +43,11 @@ impl Changes {
             let (event, hash) = event(time_us, Event::DEVICE, &device);
             Told { gpu: label(&device.gpu), id: device.uuid, user: None, namespace: None, hash, event }
         };
-        let sampled = Sampled { timestamp: json::seconds(time_us), sources: json::sources(snapshot) };
         Self {
             time_us,
             sessions: json::sessions(snapshot).sessions.into_iter().map(session).collect(),
             devices: json::devices(snapshot).devices.into_iter().map(device).collect(),
-            sample: event(time_us, Event::SAMPLE, &sampled).0,
+            sources: json::sources(snapshot),
         }
     }
 }
@@ -75,8 +74,8 @@ impl Follower {
         Self { asked, sessions: HashMap::new(), devices: HashMap::new(), last_us: None }
     }
 
-    /// What is new to it, in the words of the stream; `None` where it has this sample.
-    pub(super) fn news(&mut self, changes: &Changes) -> Option<Bytes> {
+    /// What is new to it at this time, in the words of the stream; `None` where it has this sample.
+    pub(super) fn news(&mut self, changes: &Changes, now_us: i64) -> Option<Bytes> {
         if self.last_us == Some(changes.time_us) {
             return None;
         }
@@ -100,7 +99,12 @@ impl Follower {
             let data = DeviceGone { gpu: gpu.to_string(), uuid };
             news.extend_from_slice(&event(changes.time_us, Event::DEVICE_GONE, &data).0);
         }
-        news.extend_from_slice(&changes.sample);
+        let sampled = Sampled {
+            timestamp: json::seconds(changes.time_us),
+            now: json::seconds(now_us),
+            sources: changes.sources.clone(),
+        };
+        news.extend_from_slice(&event(changes.time_us, Event::SAMPLE, &sampled).0);
         Some(news.into())
     }
 }

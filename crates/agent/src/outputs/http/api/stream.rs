@@ -5,12 +5,13 @@ use super::changes::Follower;
 use super::problem::{Problems, Refusal};
 use super::query::OfChanges;
 use super::{Api, MOST_STREAMS};
-use crate::outputs::http::Published;
+use crate::outputs::http::{Published, Shared};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse as _, Response};
+use gpu_session_sources::clock::Clock;
 use http_body::Frame;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -44,7 +45,8 @@ pub(super) async fn stream(
         )));
     };
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(follow(api.shared.published, Follower::new(asked), sender, place));
+    let Shared { published, clock, .. } = api.shared;
+    tokio::spawn(follow(published, clock, Follower::new(asked), sender, place));
     // The last one tells nginx to pass on what comes as it comes.
     let unbuffered = HeaderName::from_static("x-accel-buffering");
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), (unbuffered, "no")];
@@ -54,13 +56,14 @@ pub(super) async fn stream(
 /// Tells a reader what changes, until it is gone.
 async fn follow(
     mut published: watch::Receiver<Arc<Published>>,
+    clock: Clock,
     mut follower: Follower,
     reader: mpsc::Sender<Bytes>,
     _place: OwnedSemaphorePermit,
 ) {
     loop {
         let now = Arc::clone(&published.borrow_and_update());
-        let news = now.changes().and_then(|changes| follower.news(changes));
+        let news = now.changes().and_then(|changes| follower.news(changes, clock.now_us()));
         // Not for as long as the reader takes.
         drop(now);
         if let Some(news) = news

@@ -23,8 +23,6 @@ use gpu_session_sources::clock::Clock;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Questions of the past that Prometheus is asked at once.
-const MOST_QUERIES: usize = 2;
 /// Answers of now that are made at once, each on a thread of its own.
 const MOST_ANSWERS: usize = 4;
 
@@ -37,20 +35,13 @@ pub struct Shared {
     pub past: Arc<Past>,
     /// The time.
     pub clock: Clock,
-    queries: Arc<Semaphore>,
     answers: Arc<Semaphore>,
 }
 
 impl Shared {
     /// Answers from these.
     pub fn new(looker: Looker, past: Past, clock: Clock) -> Self {
-        let (queries, answers) = (Semaphore::new(MOST_QUERIES), Semaphore::new(MOST_ANSWERS));
-        Self { looker, past: Arc::new(past), clock, queries: Arc::new(queries), answers: Arc::new(answers) }
-    }
-
-    /// The turns of a question of the past: only where Prometheus is to be asked are they its own.
-    fn turns(&self, is_known: bool) -> &Arc<Semaphore> {
-        if is_known { &self.answers } else { &self.queries }
+        Self { looker, past: Arc::new(past), clock, answers: Arc::new(Semaphore::new(MOST_ANSWERS)) }
     }
 
     /// Unix seconds.

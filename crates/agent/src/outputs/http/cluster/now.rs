@@ -11,7 +11,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use gpu_session_api::{Cluster, ClusterAllocations, ClusterNodes, ClusterSessions, Part, SCHEMA_VERSION};
 
-const BUSY: &str = "many answers are being made; ask again in a few seconds";
+pub(super) const BUSY: &str = "many answers are being made; ask again in a few seconds";
 
 /// What there is to answer from.
 pub(super) async fn seen(shared: &Shared) -> Result<Now, Refusal> {
@@ -24,6 +24,7 @@ pub(super) fn part(now: f64, seen: &Now, page: Page, total: usize) -> Part {
         schema_version: SCHEMA_VERSION,
         now,
         timestamp: seen.index.timestamp(),
+        refresh_seconds: seen.refresh.as_secs_f64(),
         failure: seen.failure.as_deref().map(str::to_owned),
         total: total as u64,
         offset: page.offset as u64,
@@ -43,7 +44,8 @@ pub(super) async fn cluster(
     let (seen, gzip, now) = (seen(&shared).await?, Gzip::of(&headers), shared.now());
     made(&shared.answers, BUSY, move || {
         let failure = seen.failure.as_deref().map(str::to_owned);
-        Ready::of(&Cluster { now, failure, ..seen.index.cluster() }, gzip)
+        let refresh_seconds = seen.refresh.as_secs_f64();
+        Ready::of(&Cluster { now, refresh_seconds, failure, ..seen.index.cluster() }, gzip)
     })
     .await
 }

@@ -1,18 +1,17 @@
 //! Periods, for which Prometheus is asked.
 
 use super::answer::{Gzip, Ready, made};
-use super::now::{bad_sort, part, seen};
+use super::now::{BUSY as ANSWERS_BUSY, bad_sort, part, seen};
 use super::query::{OfDevice, OfUser, OfUsers, of_period, required};
 use super::{Asked, Shared};
 use crate::cluster::past::{About, rounded};
-use crate::cluster::{AskedUsers, check_order};
+use crate::cluster::{AskedUsers, Unanswered, check_order};
 use crate::outputs::http::api::problem::Refusal;
 use crate::report::period::Period;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use gpu_session_api::ClusterUsers;
-use std::sync::Arc;
 
 const BUSY: &str = "other questions of the past take long; ask again in a few seconds";
 const A_NODE: &str = "the name of a node";
@@ -35,12 +34,12 @@ pub(super) async fn users(
     // Before Prometheus is asked.
     check_order(wanted.sort.as_deref()).map_err(bad_sort)?;
     let (seen, gzip, now) = (seen(&shared).await?, Gzip::of(&headers), shared.now());
-    let past = Arc::clone(&shared.past);
-    made(shared.turns(past.knows_use(period)), BUSY, move || {
-        let lines = past.used(period).map_err(|e| failed(&e))?;
-        let (users, total) = seen.index.users(&lines, &wanted).map_err(bad_sort)?;
+    let used = shared.past.used(period).await.map_err(unanswered)?;
+    made(&shared.answers, ANSWERS_BUSY, move || {
+        let (users, total) = seen.index.users(&used.lines, &wanted).map_err(bad_sort)?;
         let (since, until) = (period.since_us as f64 / 1e6, period.until_us as f64 / 1e6);
-        Ready::of(&ClusterUsers { part: part(now, &seen, wanted.page, total), since, until, users }, gzip)
+        let (part, warnings) = (part(now, &seen, wanted.page, total), used.warnings.clone());
+        Ready::of(&ClusterUsers { part, since, until, warnings, users }, gzip)
     })
     .await
 }
@@ -54,12 +53,9 @@ pub(super) async fn timeline(
     let node = required("node", asked.node, A_NODE)?;
     let gpu = required("gpu", asked.gpu, A_DEVICE)?.0;
     let period = rounded(of_period(asked.since, asked.until, shared.clock.now_us())?);
-    let (past, gzip) = (Arc::clone(&shared.past), Gzip::of(&headers));
-    made(shared.turns(past.knows_timeline(&node, gpu, period)), BUSY, move || {
-        let timeline = past.timeline(&node, gpu, period).map_err(|e| failed(&e))?;
-        Ready::of(&*timeline, gzip)
-    })
-    .await
+    let gzip = Gzip::of(&headers);
+    let timeline = shared.past.timeline(node, gpu, period).await.map_err(unanswered)?;
+    made(&shared.answers, ANSWERS_BUSY, move || Ready::of(&*timeline, gzip)).await
 }
 
 pub(super) async fn device(
@@ -91,15 +87,14 @@ async fn figures(
     about: About,
     period: Period,
 ) -> Result<Response, Refusal> {
-    let (past, gzip) = (Arc::clone(&shared.past), Gzip::of(headers));
-    made(shared.turns(past.knows_figures(&about, period)), BUSY, move || {
-        let figures = past.figures(&about, period).map_err(|e| failed(&e))?;
-        Ready::of(&*figures, gzip)
-    })
-    .await
+    let gzip = Gzip::of(headers);
+    let figures = shared.past.figures(about, period).await.map_err(unanswered)?;
+    made(&shared.answers, ANSWERS_BUSY, move || Ready::of(&*figures, gzip)).await
 }
 
-/// Prometheus did not answer; what it says has no password in it.
-fn failed(error: &anyhow::Error) -> Refusal {
-    Refusal::unavailable(format_args!("{error:#}"))
+fn unanswered(why: Unanswered) -> Refusal {
+    match why {
+        Unanswered::Busy => Refusal::unavailable(BUSY),
+        Unanswered::Failed(why) => Refusal::unavailable(why),
+    }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Without `since` the last day is asked for.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest period that Prometheus is asked for: each of its days is read there for every device and user.
+const LONGEST_DAYS: i64 = 92;
 /// Longest text that is searched for, in bytes.
 const LONGEST_SEARCH: usize = 500;
 
@@ -54,6 +56,19 @@ fn page(offset: Option<Offset>, most: Option<Limit>) -> Page {
 
 /// The period, without `since` the day before its end, or before now.
 pub(super) fn of_period(since: Option<At>, until: Option<At>, now_us: i64) -> Result<Period, Refusal> {
+    let period = resolved(since, until, now_us)?;
+    if period.until_us - period.since_us > LONGEST_DAYS * DAY.as_micros() as i64 {
+        return Err(Refusal::bad(
+            "since",
+            format_args!(
+                "the period is longer than {LONGEST_DAYS} days: begin later, or end earlier with until"
+            ),
+        ));
+    }
+    Ok(period)
+}
+
+fn resolved(since: Option<At>, until: Option<At>, now_us: i64) -> Result<Period, Refusal> {
     if let Some(since) = since {
         // With a begin there is a period.
         return Ok(period(Some(since), until, now_us)?.unwrap_or(day_before(now_us)));
