@@ -11,6 +11,7 @@ import type { Node } from "../types.ts"
 import { Link } from "./common.tsx"
 import { useAsked, usePages, useWidth } from "./hooks.ts"
 import { NodeOverview } from "./node-overview.tsx"
+import { Failure } from "./table.tsx"
 import { GpuTile, Legend } from "./tile.tsx"
 
 export function Overview() {
@@ -45,7 +46,8 @@ function ClusterOverview() {
           <button type="button" aria-pressed={dense} onClick={() => change({ density: "dense" })}>{m.dense}</button>
           <button type="button" aria-pressed={!dense} onClick={() => change({ density: "detail" })}>{m.detail}</button>
         </div>
-        <span class="row-count" role="status">{pages.total === null ? m.loading : `${m.nodes}: ${count(language.value, pages.total)}`}</span>
+        <Failure rows={pages} />
+        <span class="row-count" role="status">{pages.waiting ? m.loading : pages.total === null ? (pages.failure === null ? m.loading : "") : `${m.nodes}: ${count(language.value, pages.total)}`}</span>
       </div>
       <Nodes pages={pages} dense={dense} />
     </div>
@@ -92,7 +94,7 @@ function Nodes({ pages, dense }: { pages: Pages<Node>; dense: boolean }) {
   const last = items.at(-1)?.index ?? 0
   useLayoutEffect(() => pages.want(first * across, (last + 1) * across))
   return (
-    <div class="nodes-scroll" ref={scroll} tabIndex={0} role="region" aria-label={m.nodes}>
+    <div class={`nodes-scroll ${pages.waiting ? "waits" : ""}`} aria-busy={pages.waiting} ref={scroll} tabIndex={0} role="region" aria-label={m.nodes}>
       <div class="nodes" ref={measure} role="list" style={{ height: `${virtual.getTotalSize()}px` }}>
         {items.flatMap((item) => Array.from({ length: across }, (_, column) => {
           const index = item.index * across + column
@@ -105,7 +107,6 @@ function Nodes({ pages, dense }: { pages: Pages<Node>; dense: boolean }) {
         }))}
       </div>
       {pages.total === 0 && <p class="empty">{route.value.params.search || route.value.params.state ? m.nothingFound : m.noNodes}</p>}
-      {pages.failure !== null && <p class="empty bad" role="alert">{pages.failure}</p>}
     </div>
   )
 }
