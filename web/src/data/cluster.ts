@@ -1,7 +1,7 @@
 // A cluster, asked each 15 seconds while the page is seen.
 
 import { batch, effect, signal } from "@preact/signals"
-import { elapsed, instant, type Instant } from "../lib/clock.ts"
+import { elapsed, instant, lateAfter, type Instant } from "../lib/clock.ts"
 import { freshness, refusal } from "../state.ts"
 import type { Cluster, Part } from "../types.ts"
 import { get, Refused } from "./api.ts"
@@ -11,9 +11,6 @@ export const EVERY = 15_000
 export const cluster = signal<Cluster | null>(null)
 /** Grows with each look: whoever shows something asks for it anew. */
 export const look = signal(0)
-
-/** Three looks of the server that did not come, and no less than a minute. */
-export const lateAfter = (refresh: number | undefined): number => Math.max(60, 3 * (refresh ?? 0))
 
 /** Takes in when the data of an answer is of, which was asked for then. */
 export function noteAnswer(answer: Pick<Part, "now" | "timestamp" | "failure" | "refresh_seconds">, asked: Instant): void {

@@ -28,3 +28,6 @@ export function arrived(before: Arrival, sample: { timestamp: number; now?: numb
   if (before.timestamp === timestamp) return { timestamp, age: before.age, received: before.received }
   return { timestamp, age: 0, received: at }
 }
+
+/** Three looks of the server that did not come, and no less than a minute. */
+export const lateAfter = (refresh: number | undefined): number => Math.max(60, 3 * (refresh ?? 0))

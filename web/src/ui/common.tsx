@@ -72,6 +72,18 @@ export function Note({ children, kind = "plain" }: { children: ComponentChildren
   return <p class={`note-box ${kind}`}>{children}</p>
 }
 
+/** Why something may be missing, in the words of Prometheus. */
+export function Warnings({ warnings = [] }: { warnings?: string[] | undefined }) {
+  if (warnings.length === 0) return null
+  return <Note><b>{messages.value.warnings}:</b> {visible(warnings.join("; "))}</Note>
+}
+
+/** Why an answer is not newer, and of when it is. */
+export function OldAnswer({ asked: { value, failure } }: { asked: { value: { timestamp: number } | null; failure: string | null } }) {
+  if (failure === null) return null
+  return <Note kind="bad">{visible(failure)} {value && messages.value.since(full(language.value, value.timestamp))}</Note>
+}
+
 export function Panel({ title, aside, children, class: name = "" }: {
   title: string
   aside?: ComponentChildren

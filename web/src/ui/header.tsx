@@ -2,14 +2,13 @@ import { useEffect, useRef } from "preact/hooks"
 import { cluster } from "../data/cluster.ts"
 import { devices, view } from "../data/node.ts"
 import { LANGUAGES, language, messages, speak, type Language } from "../i18n/index.ts"
-import { useOf } from "../lib/devices.ts"
+import { isPart, useOf } from "../lib/devices.ts"
 import { clock, count, counted, duration, full } from "../lib/format.ts"
 import { linkTo, type View } from "../lib/route.ts"
 import { visible } from "../lib/text.ts"
 import { about, age, change, freshness, isCluster, paint, route, stale, theme, type Theme } from "../state.ts"
 import type { Device } from "../types.ts"
 import { PeriodField } from "./period.tsx"
-import { isPart } from "./users.tsx"
 
 export function Header() {
   return (

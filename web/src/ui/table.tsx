@@ -49,11 +49,12 @@ export interface TableProps<T> {
 function SortHead<T>({ column, sort }: { column: Column<T>; sort: string }) {
   const m = messages.value
   const [field, descending] = sort.startsWith("-") ? [sort.slice(1), true] : [sort, false]
-  const active = field === column.id
+  const own = column.sort ?? column.id
+  const active = field === own
   const order = !active ? "none" : descending ? "descending" : "ascending"
   if (column.unsorted) return <th scope="col" class={column.number ? "number" : ""} title={column.title}>{column.name}</th>
   // Numbers are looked at from the largest.
-  const next = active ? (descending ? column.id : `-${column.id}`) : column.number ? `-${column.id}` : column.id
+  const next = active ? (descending ? own : `-${own}`) : column.number ? `-${own}` : own
   return (
     <th scope="col" aria-sort={order} class={column.number ? "number" : ""}>
       <button type="button" title={column.title ?? m.sortBy(column.name)} onClick={() => change({ sort: next })}>

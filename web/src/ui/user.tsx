@@ -1,16 +1,17 @@
 import { cluster } from "../data/cluster.ts"
 import { devices, view } from "../data/node.ts"
 import { language, messages } from "../i18n/index.ts"
+import { isPart, unsure } from "../lib/devices.ts"
 import { decimal } from "../lib/format.ts"
 import { visible } from "../lib/text.ts"
 import { about, isCluster, period, route } from "../state.ts"
-import type { ClusterUser, Figures, Usage } from "../types.ts"
-import { asCount, asDecimal, asGib, Figure, Meter, Note, Panel } from "./common.tsx"
+import type { ClusterUser, Figures, Part, Usage } from "../types.ts"
+import { asCount, asDecimal, asGib, Figure, Meter, Note, OldAnswer, Panel, Warnings } from "./common.tsx"
 import { FiguresPanel, PastPanel } from "./device.tsx"
 import { useAsked } from "./hooks.ts"
 import { useNodePast } from "./past.ts"
 import { SessionTable } from "./sessions.tsx"
-import { isPart, unsure, useNodeUsage, usersNow } from "./users.tsx"
+import { useNodeUsage, usersNow } from "./users.tsx"
 
 /** A user: now, in the period, and where. An empty name is for sessions of nobody that is known. */
 export function UserPage() {
@@ -77,7 +78,7 @@ function NodeUserPage({ user }: { user: string }) {
 
 function ClusterUserPage({ user }: { user: string }) {
   const m = messages.value
-  const asked = useAsked<{ users: ClusterUser[] }>("cluster/users", { user, ...period.value })
+  const asked = useAsked<Part & { users: ClusterUser[] }>("cluster/users", { user, ...period.value })
   const figures = useAsked<Figures>("cluster/user", { user, ...period.value })
   const found = asked.value?.users[0] ?? null
   const series = [
@@ -89,10 +90,10 @@ function ClusterUserPage({ user }: { user: string }) {
   return (
     <>
       <Panel title={m.now}>
-        {asked.failure !== null && <Note kind="bad">{asked.failure}</Note>}
+        <OldAnswer asked={asked} />
         {asked.value ? <dl class="figures"><NowFigures user={found} least={isPart(cluster.value)} /></dl> : asked.failure === null && <p class="empty">{m.loading}</p>}
       </Panel>
-      {asked.value && <Panel title={m.ofPeriod}>{found?.used ? <dl class="figures"><UsedFigures used={found.used} /></dl> : <p class="empty">{m.nothing}</p>}</Panel>}
+      {asked.value && <Panel title={m.ofPeriod}><Warnings warnings={asked.value.warnings} />{found?.used ? <dl class="figures"><UsedFigures used={found.used} /></dl> : <p class="empty">{m.nothing}</p>}</Panel>}
       <FiguresPanel title={m.history} asked={figures} series={series} write={(value) => decimal(language.value, value)} />
     </>
   )

@@ -2,21 +2,18 @@ import { useMemo } from "preact/hooks"
 import { devices, view } from "../data/node.ts"
 import { get } from "../data/api.ts"
 import { cluster } from "../data/cluster.ts"
-import type { View } from "../data/view.ts"
 import { local } from "../data/rows.ts"
 import { messages, type Messages } from "../i18n/index.ts"
 import { ordered, type Key } from "../lib/compare.ts"
+import { isPart, unsure } from "../lib/devices.ts"
 import { matches } from "../lib/text.ts"
 import { about, isCluster, period, route } from "../state.ts"
-import type { Cluster, ClusterUser, Device, Session, Usage } from "../types.ts"
-import { asCount, asDecimal, asGib, Meter, Note, UserLink } from "./common.tsx"
+import type { ClusterUser, Device, Session, Usage } from "../types.ts"
+import { asCount, asDecimal, asGib, Meter, Note, UserLink, Warnings } from "./common.tsx"
 import { useAsked, usePages } from "./hooks.ts"
 import { Table, type Column } from "./table.tsx"
 
 type Used = keyof Usage
-
-/** Whether the totals of the cluster are of a part of it. */
-export const isPart = (all: Cluster | null): boolean => (all?.devices_unknown ?? 0) > 0 || (all?.nodes_unknown ?? 0) > 0
 
 /** `least`: what there is may be more than is known. */
 function columns(m: Messages, past: boolean, least: boolean): Column<ClusterUser>[] {
@@ -43,12 +40,6 @@ function columns(m: Messages, past: boolean, least: boolean): Column<ClusterUser
 }
 
 type UserNow = ClusterUser & { sessions: number; devices: number }
-
-/** Whether it is known of each device who is on it; where not, counts of users are of what is known. */
-export function unsure(view: View | null, devices: readonly Device[]): boolean {
-  if (!view || (devices.length === 0 && view.sources.some((source) => !source.up))) return true
-  return devices.some((device) => device.users === null || device.unattributed === null)
-}
 
 /** Users of the node now: counts by the devices, which know of sessions beyond the list; memory by the list. */
 export function usersNow(devices: readonly Device[], sessions: Iterable<Session>): Map<string | null, UserNow> {
@@ -96,6 +87,7 @@ function ClusterUsers() {
   const pages = usePages<ClusterUser>("cluster/users", "users", { ...period.value, search: search || undefined, sort })
   return (
     <div class="fill">
+      <Warnings warnings={pages.last?.warnings} />
       <Table name={m.users} columns={columns(m, true, isPart(cluster.value))} rows={pages} sort={sort} identify={(u) => `=${u.user ?? ""}`} empty={search ? m.nothingFound : m.nothing} />
     </div>
   )
