@@ -104,6 +104,7 @@ export function Table<T>({ name, columns, rows, identify, sort, empty, aside }: 
 
 /** Why the rows are not newer, and of when they are. */
 export function Failure<T>({ rows }: { rows: Rows<T> }) {
+  void rows.version.value
   if (rows.failure === null) return null
   const since = rows.of === null ? "" : ` ${messages.value.since(full(language.value, rows.of))}`
   return <span class="bad" role="alert">{visible(rows.failure)}{since}</span>

@@ -1,27 +1,11 @@
 // A cluster of a thousand nodes, invented here: what is shown of it, and what is asked for.
 
-import { fileURLToPath } from "node:url"
-import type { Server } from "node:http"
-import type { AddressInfo } from "node:net"
-import { invented, serve } from "../../dev.mjs"
 import { clusterOf } from "../fixture/data.mjs"
-import { expect, rows, saved, test as base } from "./stage.ts"
+import { testOf, type State } from "./invented.ts"
+import { expect, rows, saved } from "./stage.ts"
 
-const PAGE = fileURLToPath(new URL("../../../crates/agent/assets/page", import.meta.url))
-const state: { cluster: ReturnType<typeof clusterOf>; failure?: string; refuse?: string } = { cluster: clusterOf(1000, { per: 2.6, now: 1_700_000_000 }) }
-
-const test = base.extend<object, { server: Server }>({
-  server: [
-    async ({}, use) => {
-      const server = await serve(PAGE, invented(state))
-      await use(server)
-      server.closeAllConnections()
-      server.close()
-    },
-    { scope: "worker" },
-  ],
-  baseURL: async ({ server }, use) => use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
-})
+const state: State = { cluster: clusterOf(1000, { per: 2.6, now: 1_700_000_000 }) }
+const test = testOf(state)
 
 test("only what is seen is there, and what is scrolled to comes", async ({ page }) => {
   const total = state.cluster.sessions.length

@@ -189,3 +189,8 @@ fn the_page_of_a_cluster_searches_sorts_and_remembers() {
 fn a_cluster_of_a_thousand_nodes_is_shown_by_what_is_seen() {
     play(Alone, "many.spec.ts");
 }
+
+#[test]
+fn answers_that_do_not_come_or_change_are_told() {
+    play(Alone, "faults.spec.ts");
+}

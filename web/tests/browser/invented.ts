@@ -1,0 +1,31 @@
+// The page with a cluster that is invented: its state may be changed while it is looked at.
+
+import { fileURLToPath } from "node:url"
+import type { Server } from "node:http"
+import type { AddressInfo } from "node:net"
+import { invented, serve } from "../../dev.mjs"
+import type { clusterOf } from "../fixture/data.mjs"
+import { test } from "./stage.ts"
+
+const PAGE = fileURLToPath(new URL("../../../crates/agent/assets/page", import.meta.url))
+
+export interface State {
+  cluster: ReturnType<typeof clusterOf>
+  failure?: string
+  refuse?: string
+}
+
+/** Tests with a server of their own for this state. */
+export const testOf = (state: State) =>
+  test.extend<object, { server: Server }>({
+    server: [
+      async ({}, use) => {
+        const server = await serve(PAGE, invented(state))
+        await use(server)
+        server.closeAllConnections()
+        server.close()
+      },
+      { scope: "worker" },
+    ],
+    baseURL: async ({ server }, use) => use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
+  })
