@@ -1,4 +1,4 @@
-// The page with a cluster that is invented: its state may be changed while it is looked at.
+// The page with a server that is invented: its state may be changed while it is looked at.
 
 import { fileURLToPath } from "node:url"
 import type { Server } from "node:http"
@@ -15,12 +15,12 @@ export interface State {
   refuse?: string
 }
 
-/** Tests with a server of their own for this state. */
-export const testOf = (state: State) =>
+/** Tests with a server of their own, of which `data` answers under /api. */
+export const servedBy = (data: Parameters<typeof serve>[1]) =>
   test.extend<object, { server: Server }>({
     server: [
       async ({}, use) => {
-        const server = await serve(PAGE, invented(state))
+        const server = await serve(PAGE, data)
         await use(server)
         server.closeAllConnections()
         server.close()
@@ -29,3 +29,6 @@ export const testOf = (state: State) =>
     ],
     baseURL: async ({ server }, use) => use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
   })
+
+/** Tests of a cluster in this state. */
+export const testOf = (state: State) => servedBy(invented(state))

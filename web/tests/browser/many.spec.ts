@@ -2,7 +2,7 @@
 
 import { clusterOf } from "../fixture/data.mjs"
 import { testOf, type State } from "./invented.ts"
-import { expect, rows, saved } from "./stage.ts"
+import { accessible, column, expect, rows, saved } from "./stage.ts"
 
 const state: State = { cluster: clusterOf(1000, { per: 2.6, now: 1_700_000_000 }) }
 const test = testOf(state)
@@ -60,6 +60,31 @@ test("the file has every row, not only those that are seen", async ({ page }) =>
   const wanted = state.cluster.allocations.filter((one: { sessions: number | null }) => one.sessions === 0).length
   expect(wanted).toBeGreaterThan(200)
   expect(await saved(page)).toHaveLength(wanted + 1)
+})
+
+test("the longest come first where a duration is sorted from its top", async ({ page }) => {
+  await page.goto("/#/sessions")
+  for (const [name, field] of [["Running for", "running_seconds"], ["Idle for", "idle_seconds"]] as const) {
+    await page.getByRole("button", { name, exact: true }).click()
+    await expect(page.getByRole("columnheader", { name })).toHaveAttribute("aria-sort", "descending")
+    await expect(page).toHaveURL(new RegExp(`sort=-${field}`))
+    await expect.poll(async () => (await column(page, name))[0]).toMatch(/^[4-6]d/)
+  }
+})
+
+test("the bars of a timeline are one stop of the Tab key", async ({ page }) => {
+  await page.goto("/#/device?node=gpu-0001&gpu=0")
+  const stop = page.locator('.timeline a[tabindex="0"]')
+  await expect(stop).toHaveCount(1)
+  await stop.focus()
+  const name = await stop.getAttribute("aria-label")
+  await page.keyboard.press("ArrowRight")
+  await expect(stop).toHaveCount(1)
+  await expect(stop).toBeFocused()
+  expect(await stop.getAttribute("aria-label")).not.toBe(name)
+  await page.keyboard.press("Home")
+  await expect(stop).toHaveAttribute("aria-label", name ?? "")
+  await accessible(page, "a timeline")
 })
 
 test.describe("a server that refuses", () => {
