@@ -81,7 +81,7 @@ export function Warnings({ warnings = [] }: { warnings?: string[] | undefined })
 /** Why an answer is not newer, and of when it is. */
 export function OldAnswer({ asked: { value, failure } }: { asked: { value: { timestamp: number } | null; failure: string | null } }) {
   if (failure === null) return null
-  return <Note kind="bad">{visible(failure)} {value && messages.value.since(full(language.value, value.timestamp))}</Note>
+  return <Note kind="bad">{visible(failure)}{value && ` · ${messages.value.since(full(language.value, value.timestamp))}`}</Note>
 }
 
 export function Panel({ title, aside, children, class: name = "" }: {

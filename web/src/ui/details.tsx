@@ -66,7 +66,7 @@ export function SessionDialog({ session: opened, close }: { session: Session; cl
     <dialog class="details" ref={dialog} aria-label={m.details} onClose={close} onClick={(event) => event.target === dialog.current && dialog.current?.close()}>
       <div class="details-body">
         <header><h2><Name value={session.command} /></h2><button type="button" class="button" autofocus onClick={() => dialog.current?.close()}>{m.close}</button></header>
-        <p class={gone || failure !== null ? "details-of bad" : "details-of muted"} role="status">{failure !== null ? `${visible(failure)} ${m.since(of)}` : gone ? m.unlisted(of) : m.asOf(of)}</p>
+        <p class={gone || failure !== null ? "details-of bad" : "details-of muted"} role="status">{failure !== null ? `${visible(failure)} · ${m.since(of)}` : gone ? m.unlisted(of) : m.asOf(of)}</p>
         <dl class="facts">{facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>
       </div>
     </dialog>

@@ -52,7 +52,11 @@ export function sessionColumns(m: Messages, open: (session: Session) => void, wi
     { id: "sm_utilization_ratio", name: m.sm, title: m.smTitle, width: 104, rank: 1, fixed: true, number: true, value: (s) => s.sm_utilization_ratio, render: (s) => <Meter ratio={s.sm_utilization_ratio} /> },
     { id: "memory_busy_ratio", name: m.memoryBusy, title: m.memoryBusyTitle, width: 112, rank: 6, fixed: true, number: true, value: (s) => s.memory_busy_ratio, render: (s) => asPercent(s.memory_busy_ratio) },
     { id: "start_time", sort: "running_seconds", name: m.running, width: 124, rank: 3, fixed: true, number: true, value: (s) => s.start_time, render: (s) => asDuration(now - s.start_time) },
-    { id: "last_active_time", sort: "idle_seconds", name: m.idleFor, width: 106, rank: 4, fixed: true, number: true, value: (s) => s.last_active_time, render: (s) => asDuration(idleSeconds(s, now)) },
+    // A node says when it was last active, a cluster for how long it has been idle: a file has what was said.
+    {
+      ...(isCluster.value ? { id: "idle_seconds", value: (s) => s.idle_seconds } : { id: "last_active_time", value: (s) => s.last_active_time }),
+      sort: "idle_seconds", name: m.idleFor, width: 106, rank: 4, fixed: true, number: true, render: (s) => asDuration(idleSeconds(s, now)),
+    },
   ]
   return columns.filter((column) => column !== false)
 }

@@ -106,7 +106,7 @@ export function Table<T>({ name, columns, rows, identify, sort, empty, aside }: 
 export function Failure<T>({ rows }: { rows: Rows<T> }) {
   void rows.version.value
   if (rows.failure === null) return null
-  const since = rows.of === null ? "" : ` ${messages.value.since(full(language.value, rows.of))}`
+  const since = rows.of === null ? "" : ` · ${messages.value.since(full(language.value, rows.of))}`
   return <span class="bad" role="alert">{visible(rows.failure)}{since}</span>
 }
 
