@@ -4,6 +4,7 @@ import { follow as followCluster } from "./data/cluster.ts"
 import { follow as followNode } from "./data/node.ts"
 import { backOff } from "./data/view.ts"
 import { messages } from "./i18n/index.ts"
+import { instant } from "./lib/clock.ts"
 import { about, freshness, refusal, ticking } from "./state.ts"
 import type { About } from "./types.ts"
 import { App } from "./ui/app.tsx"
@@ -25,5 +26,5 @@ async function begin(failures: number): Promise<void> {
 
 const root = document.getElementById("page")
 if (root) render(<App />, root)
-setInterval(() => (ticking.value = performance.now()), 1000)
+setInterval(() => (ticking.value = instant()), 1000)
 void begin(0)

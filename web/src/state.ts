@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals"
 import { formatRoute, parseRoute, type Parameters, type Route, type View } from "./lib/route.ts"
 import { USUAL } from "./lib/period.ts"
+import { elapsed, instant, type Arrival } from "./lib/clock.ts"
 import { remember, remembered } from "./lib/memory.ts"
 import type { About } from "./types.ts"
 
@@ -12,17 +13,11 @@ export const refusal = signal<string | null>(null)
 export const route = signal<Route>(parseRoute(location.hash))
 export const isCluster = computed(() => about.value?.scope === "cluster")
 
-/** How fresh the data is. Ages are counted here since it came, on top of what the server said; so clocks may differ. */
-export interface Freshness {
-  /** When the data was measured, by the clock of the server. */
-  timestamp: number | null
-  /** Seconds that it had by then. */
-  age: number
-  /** `performance.now()` when it came. */
-  received: number
-  /** Why the server has nothing newer. */
+/** How fresh the data is, by the clock of the server. Ages are counted on here, on top of what it said; so clocks may differ. */
+export interface Freshness extends Arrival {
+  /** Why the server has nothing newer, or says nothing. */
   failure: string | null
-  link: "connecting" | "live" | "away"
+  link: "connecting" | "live" | "away" | "refused"
   /** What the server says of itself where it is not ready. */
   notReady: string | null
   /** Seconds after which it is called late. */
@@ -30,21 +25,21 @@ export interface Freshness {
 }
 
 export const freshness = signal<Freshness>({
-  timestamp: null, age: 0, received: performance.now(), failure: null, link: "connecting", notReady: null, lateAfter: 60,
+  timestamp: null, age: 0, received: instant(), failure: null, link: "connecting", notReady: null, lateAfter: 60,
 })
 /** Ticks each second, for what shows an age. */
-export const ticking = signal(performance.now())
+export const ticking = signal(instant())
 
 export const age = computed(() => {
   const { age, received } = freshness.value
-  return age + Math.max(0, ticking.value - received) / 1000
+  return age + elapsed(received, ticking.value)
 })
 /** The time of the server, as far as it is known. */
 export const serverNow = computed(() => (freshness.value.timestamp ?? Date.now() / 1000) + age.value)
 
 export const stale = computed(() => {
   const { link, failure, notReady, lateAfter, timestamp } = freshness.value
-  return timestamp !== null && (link === "away" || failure !== null || notReady !== null || age.value > lateAfter)
+  return timestamp !== null && (link === "away" || link === "refused" || failure !== null || notReady !== null || age.value > lateAfter)
 })
 
 export const period = computed(() => ({

@@ -18,6 +18,8 @@ export interface Source {
 export interface Session {
   /** Only of a cluster. */
   node?: string
+  /** Only of a cluster: for how long it is known not to have used an engine. */
+  idle_seconds?: number | null
   session: string
   gpu: string
   device_uuid: string
@@ -125,6 +127,10 @@ export interface Part {
   now: number
   timestamp: number
   failure: string | null
+  /** Seconds between the looks of the server. */
+  refresh_seconds?: number
+  /** What Prometheus said to the question about the past. */
+  warnings?: string[]
   total: number
   offset: number
 }
@@ -134,10 +140,16 @@ export interface Cluster {
   timestamp: number
   failure: string | null
   warnings: string[]
+  /** Seconds between the looks of the server. */
+  refresh_seconds?: number
   nodes: number
   nodes_old: number
   nodes_incomplete: number
+  /** Nodes of which it is not known what they have: totals are of the others. */
+  nodes_unknown?: number
   devices: number
+  /** Devices of which it is not known who is on them. */
+  devices_unknown?: number
   devices_in_use: number
   devices_held_idle: number
   sessions: number
@@ -147,8 +159,8 @@ export interface Cluster {
 
 export interface ClusterUser {
   user: string | null
-  sessions: number
-  devices: number
+  sessions: number | null
+  devices: number | null
   nodes: number | null
   memory_used_bytes: number | null
   used: Usage | null
@@ -174,12 +186,14 @@ export interface Timeline {
   until: number
   resolution_seconds: number
   truncated: boolean
+  warnings?: string[]
   sessions: Span[]
 }
 
 export interface Figures {
   since: number
   until: number
+  warnings?: string[]
   times: number[]
   series: { figure: string; values: (number | null)[] }[]
 }

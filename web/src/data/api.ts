@@ -3,7 +3,8 @@
 import type { Problem } from "../types.ts"
 
 export class Refused extends Error {
-  constructor(readonly status: number, detail: string) {
+  /** `after`: seconds after which to ask again, as the server has it. */
+  constructor(readonly status: number, detail: string, readonly after: number | null = null) {
     super(detail)
     this.name = "Refused"
   }
@@ -18,6 +19,30 @@ export function path(name: string, query: Query = {}): string {
   return `/api/v1/${name}${text && `?${text}`}`
 }
 
+/** Milliseconds after which there is no answer: more than a server takes for a question about the past. */
+const PATIENCE = 90_000
+
+/** Does something that ends with `abort`, or after a while. */
+export async function within<T>(abort: AbortSignal | undefined, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const own = new AbortController()
+  const give = () => own.abort()
+  const timer = setTimeout(() => own.abort(new DOMException("no answer", "TimeoutError")), PATIENCE)
+  abort?.addEventListener("abort", give)
+  if (abort?.aborted) give()
+  try {
+    return await act(own.signal)
+  } finally {
+    clearTimeout(timer)
+    abort?.removeEventListener("abort", give)
+  }
+}
+
+/** The refusal that an answer is. */
+export async function refused(response: Response): Promise<Refused> {
+  const after = Number.parseInt(response.headers.get("retry-after") ?? "", 10)
+  return new Refused(response.status, await problem(response), Number.isNaN(after) ? null : after)
+}
+
 async function problem(response: Response): Promise<string> {
   const words = `${response.status} ${response.statusText}`.trim()
   if (!/\bjson\b/.test(response.headers.get("content-type") ?? "")) return words
@@ -26,11 +51,14 @@ async function problem(response: Response): Promise<string> {
 }
 
 export async function get<T>(name: string, query: Query = {}, abort?: AbortSignal): Promise<T> {
-  const response = await fetch(path(name, query), { headers: { accept: "application/json" }, signal: abort ?? null })
-  if (!response.ok) throw new Refused(response.status, await problem(response))
-  return (await response.json()) as T
+  return within(abort, async (signal) => {
+    const response = await fetch(path(name, query), { headers: { accept: "application/json" }, signal })
+    if (!response.ok) throw await refused(response)
+    return (await response.json()) as T
+  })
 }
 
+/** Whether a question was given up by who asked it. */
 export const isAbort = (error: unknown): boolean => error instanceof DOMException && error.name === "AbortError"
 
 /** All pages of a list of a node; `name` is the path and the field. At most `most` items. */

@@ -1,9 +1,10 @@
 // A node, live: its stream, and what the stream does not tell.
 
 import { batch, computed, signal } from "@preact/signals"
+import { arrived, elapsed, instant } from "../lib/clock.ts"
 import { freshness, refusal } from "../state.ts"
 import type { Allocation, Device } from "../types.ts"
-import { get, pages, Refused } from "./api.ts"
+import { pages, refused, Refused, within } from "./api.ts"
 import { backOff, EVENTS, Gatherer, tracked, type Track, type View } from "./view.ts"
 
 const ALLOCATIONS_EVERY = 10_000
@@ -24,24 +25,27 @@ export const devices = computed<Device[]>(() => {
   })
 })
 
+/** The stream was closed for a while: between the samples around it nothing is known. */
+let paused = false
+
 function sampled(next: View): void {
   const before = view.value
   const interval = before && next.timestamp > before.timestamp ? next.timestamp - before.timestamp : null
+  const { lateAfter } = freshness.value
   batch(() => {
-    tracks.value = tracked(tracks.value, next)
+    tracks.value = tracked(tracks.value, next, paused)
     view.value = next
     refusal.value = null
-    const { lateAfter } = freshness.value
     freshness.value = {
       ...freshness.value,
-      timestamp: next.timestamp,
-      age: 0,
-      received: performance.now(),
+      ...arrived(freshness.value, next, instant()),
+      failure: null,
       link: "live",
       // Three samples that did not come; one at the least each two minutes is no news.
-      lateAfter: interval === null ? lateAfter : Math.max(15, Math.min(180, interval * 3)),
+      lateAfter: interval === null || paused ? lateAfter : Math.max(15, Math.min(180, interval * 3)),
     }
   })
+  paused = false
 }
 
 async function askAllocations(): Promise<void> {
@@ -56,59 +60,116 @@ async function askAllocations(): Promise<void> {
 
 async function askReady(): Promise<void> {
   try {
-    const response = await fetch("/readyz")
-    const notReady = response.status === 503 ? (await response.text()).trim() : null
+    const notReady = await within(undefined, async (signal) => {
+      const response = await fetch("/readyz", { signal })
+      return response.status === 503 ? (await response.text()).trim() : null
+    })
     if (notReady !== freshness.value.notReady) freshness.value = { ...freshness.value, notReady }
   } catch {
     // As above.
   }
 }
 
-function away(): void {
-  if (freshness.value.link !== "away") freshness.value = { ...freshness.value, link: "away" }
-}
-
-/** Why a stream is refused: it does not say so itself. */
-async function judge(): Promise<void> {
+/** Why a stream is refused: it does not say so itself. The head of an answer tells. Returns seconds to wait, if it was said. */
+async function judge(): Promise<number | null> {
+  const head = new AbortController()
   try {
-    await get("devices", { limit: 1 })
+    await within(head.signal, async (signal) => {
+      const response = await fetch("/api/v1/stream", { headers: { accept: "text/event-stream" }, signal })
+      if (!response.ok) throw await refused(response)
+    })
+    return null
   } catch (error) {
-    refusal.value = error instanceof Refused && view.value === null ? error.message : refusal.value
-    away()
+    const answered = error instanceof Refused
+    batch(() => {
+      if (answered && view.value === null) refusal.value = error.message
+      freshness.value = { ...freshness.value, link: answered ? "refused" : "away", failure: answered ? error.message : null }
+    })
+    return answered ? error.after : null
+  } finally {
+    head.abort()
   }
 }
 
+const hidden = () => document.visibilityState === "hidden"
+
 let failures = 0
+let stream: EventSource | null = null
+let retry: ReturnType<typeof setTimeout> | undefined
+/** When the stream last told of a sample, or was opened. */
+let heard = instant()
+
+function close(): void {
+  clearTimeout(retry)
+  stream?.close()
+  stream = null
+}
 
 function connect(): void {
-  const stream = new EventSource("/api/v1/stream")
+  close()
+  heard = instant()
+  const opened = new EventSource("/api/v1/stream")
+  stream = opened
   const gatherer = new Gatherer()
   for (const name of EVENTS) {
-    stream.addEventListener(name, (event: MessageEvent<string>) => {
+    opened.addEventListener(name, (event: MessageEvent<string>) => {
       const next = gatherer.take(name, JSON.parse(event.data))
-      if (!next) return
+      if (!next || stream !== opened) return
       failures = 0
+      heard = instant()
       sampled(next)
     })
   }
-  stream.addEventListener("error", () => {
-    stream.close()
-    failures += 1
-    // A stream ends after some minutes in any case: the first time it is just opened anew.
-    if (failures > 1) void judge()
-    setTimeout(connect, failures === 1 ? 200 : backOff(failures - 1, Math.random()))
+  opened.addEventListener("error", () => {
+    if (stream === opened) void again()
   })
 }
 
+/** Opens the stream anew after its end. It ends after some minutes in any case: the first time it is just opened. */
+async function again(): Promise<void> {
+  close()
+  failures += 1
+  const after = failures > 1 ? await judge() : null
+  if (hidden() || stream !== null) return
+  const delay = failures === 1 ? 200 : backOff(failures - 1, Math.random())
+  retry = setTimeout(connect, Math.max(delay, 1000 * (after ?? 0)))
+}
+
+/** A stream of which nothing came for long has lost its other end without a word. */
+function watch(): void {
+  if (stream !== null && elapsed(heard, instant()) > 2 * freshness.value.lateAfter) connect()
+}
+
+/** Milliseconds after which a page that nobody sees gives up its stream: a browser has few connections to a server. */
+const UNSEEN = 5_000
+
 /** Begins to follow the node. */
 export function follow(): void {
-  connect()
-  const ask = () => {
-    if (document.visibilityState === "hidden") return
-    void askAllocations()
-    void askReady()
+  let asking = false
+  let leaving: ReturnType<typeof setTimeout> | undefined
+  const ask = async () => {
+    if (hidden() || asking) return
+    asking = true
+    await Promise.all([askAllocations(), askReady()])
+    asking = false
   }
-  ask()
-  setInterval(ask, ALLOCATIONS_EVERY)
-  document.addEventListener("visibilitychange", ask)
+  const leave = () => {
+    close()
+    paused = true
+  }
+  const seen = () => {
+    clearTimeout(leaving)
+    if (hidden()) {
+      leaving = setTimeout(leave, UNSEEN)
+      return
+    }
+    if (paused || stream === null) connect()
+    void ask()
+  }
+  if (hidden()) paused = true
+  else connect()
+  void ask()
+  setInterval(() => void ask(), ALLOCATIONS_EVERY)
+  setInterval(watch, 1000)
+  document.addEventListener("visibilitychange", seen)
 }

@@ -3,6 +3,9 @@
 import { signal, type Signal } from "@preact/signals"
 import { noteAnswer, noteFailure } from "./cluster.ts"
 import { get, isAbort, Refused, type Query } from "./api.ts"
+import { gather } from "./gather.ts"
+import { messages } from "../i18n/index.ts"
+import { instant } from "../lib/clock.ts"
 import type { Part } from "../types.ts"
 
 export interface Rows<T> {
@@ -13,8 +16,12 @@ export interface Rows<T> {
   want(begin: number, end: number): void
   /** Every row that matches. */
   all(): Promise<T[]>
-  /** Why there are none. */
+  /** Why there are none, or none that are newer. */
   failure: string | null
+  /** When they are of, where it is not as the whole page is. */
+  readonly of: number | null
+  /** They are of the question before: the answer to this one is not there yet. */
+  readonly waiting: boolean
   /** Grows when rows came: whoever shows them reads it, to be drawn again. */
   readonly version: { readonly value: number }
 }
@@ -28,6 +35,8 @@ export function local<T>(rows: T[] | null): Rows<T> {
     want: () => undefined,
     all: () => Promise.resolve(rows ?? []),
     failure: null,
+    of: null,
+    waiting: false,
     version: SETTLED,
   }
 }
@@ -49,9 +58,18 @@ export class Pages<T> implements Rows<T> {
   private closed = false
   /** After a failure nothing is asked until the next refresh. */
   private held = false
+  /** `performance.now()` before which the server does not want to be asked again. */
+  private notBefore = 0
+  waiting = false
+  /** Whether its first question has ended, in whatever way. */
+  settled = false
 
   constructor(private readonly name: string, private readonly field: string, private readonly query: Query) {
     this.want(0, 1)
+  }
+
+  get of(): number | null {
+    return this.last?.timestamp ?? null
   }
 
   at(index: number): T | undefined {
@@ -70,6 +88,7 @@ export class Pages<T> implements Rows<T> {
 
   /** Asks anew for what is seen; it stays until the answer is there. Other pages are forgotten. */
   refresh(): void {
+    if (performance.now() < this.notBefore) return
     this.held = false
     for (const page of this.kept.keys()) if (page < this.seen[0] || page > this.seen[1]) this.kept.delete(page)
     for (let page = this.seen[0]; page <= this.seen[1]; page++) void this.ask(page)
@@ -82,31 +101,34 @@ export class Pages<T> implements Rows<T> {
   }
 
   async all(): Promise<T[]> {
-    const rows: T[] = []
-    for (let total = Infinity; rows.length < total; ) {
-      const answer = await get<Part & Record<string, unknown>>(this.name, { ...this.query, offset: rows.length, limit: 1000 })
-      const page = answer[this.field] as T[]
-      if (page.length === 0) break
-      rows.push(...page)
-      total = answer.total
-    }
-    return rows
+    return gather(async (offset) => {
+      const answer = await get<Part & Record<string, unknown>>(this.name, { ...this.query, offset, limit: 1000 })
+      return { timestamp: answer.timestamp, total: answer.total, rows: answer[this.field] as T[] }
+    })
   }
 
   private async ask(page: number): Promise<void> {
     if (this.asked.has(page) || this.closed) return
     const abort = new AbortController()
     this.asked.set(page, abort)
+    const asked = instant()
     try {
       const query = { ...this.query, offset: page * PAGE, limit: PAGE }
       const answer = await get<Part & Record<string, unknown>>(this.name, query, abort.signal)
       this.take(page, answer, answer[this.field] as T[])
+      noteAnswer(answer, asked)
     } catch (error) {
       if (isAbort(error) || this.closed) return
       this.held = true
+      this.settled = true
       // A refusal is of this list; that nobody answers is of all.
-      this.failure = error instanceof Refused ? error.message : null
-      if (this.failure === null) noteFailure(error)
+      if (error instanceof Refused) {
+        this.failure = error.message
+        this.notBefore = performance.now() + 1000 * (error.after ?? 0)
+      } else {
+        this.failure = messages.value.awayCluster
+        noteFailure(error)
+      }
     } finally {
       this.asked.delete(page)
       if (!this.closed) this.version.value += 1
@@ -117,12 +139,12 @@ export class Pages<T> implements Rows<T> {
     this.total = answer.total
     this.last = answer
     this.failure = null
+    this.settled = true
     this.kept.delete(page)
     this.kept.set(page, rows)
     for (const old of this.kept.keys()) {
       if (this.kept.size <= KEPT) break
       if (old < this.seen[0] || old > this.seen[1]) this.kept.delete(old)
     }
-    noteAnswer(answer)
   }
 }

@@ -4,6 +4,8 @@ import type { Device, Session, Source } from "../types.ts"
 
 export interface View {
   timestamp: number
+  /** The time of the server when it told of it. */
+  now?: number | undefined
   sources: Source[]
   sessions: ReadonlyMap<string, Session>
   devices: ReadonlyMap<string, Device>
@@ -33,8 +35,8 @@ export class Gatherer {
         this.devices.delete((data as { uuid: string }).uuid)
         return null
       case "sample": {
-        const { timestamp, sources } = data as { timestamp: number; sources: Source[] }
-        return { timestamp, sources, sessions: new Map(this.sessions), devices: new Map(this.devices) }
+        const { timestamp, now, sources } = data as { timestamp: number; now?: number; sources: Source[] }
+        return { timestamp, now, sources, sessions: new Map(this.sessions), devices: new Map(this.devices) }
       }
       default:
         return null
@@ -53,8 +55,8 @@ export interface Track {
 
 const KEPT = 720
 
-/** The tracks with a sample more; those of devices that are gone end. */
-export function tracked(before: ReadonlyMap<string, Track>, view: View): Map<string, Track> {
+/** The tracks with a sample more; those of devices that are gone end. `gap`: nobody listened since the last one. */
+export function tracked(before: ReadonlyMap<string, Track>, view: View, gap = false): Map<string, Track> {
   const after = new Map<string, Track>()
   for (const device of view.devices.values()) {
     const old = before.get(device.uuid)
@@ -64,10 +66,13 @@ export function tracked(before: ReadonlyMap<string, Track>, view: View): Map<str
       after.set(device.uuid, old)
       continue
     }
+    const last = old?.times.at(-1)
+    const hole = gap && last !== undefined
+    const unknown = hole ? [null] : []
     after.set(device.uuid, {
-      times: [...(old?.times ?? []), view.timestamp].slice(-KEPT),
-      utilization: [...(old?.utilization ?? []), device.utilization_ratio].slice(-KEPT),
-      memory: [...(old?.memory ?? []), total && used !== null ? used / total : null].slice(-KEPT),
+      times: [...(old?.times ?? []), ...(hole ? [(last + view.timestamp) / 2] : []), view.timestamp].slice(-KEPT),
+      utilization: [...(old?.utilization ?? []), ...unknown, device.utilization_ratio].slice(-KEPT),
+      memory: [...(old?.memory ?? []), ...unknown, total && used !== null ? used / total : null].slice(-KEPT),
     })
   }
   return after

@@ -11,6 +11,9 @@ function numbers(lang: string, digits: number): Intl.NumberFormat {
 
 export const count = (lang: string, value: number): string => numbers(lang, 0).format(value)
 
+/** A count that may be of a part only. */
+export const counted = (lang: string, value: number, least: boolean): string => `${least ? "≥" : ""}${count(lang, value)}`
+
 /** A number with so many digits as it is worth: 0.04, 3.2, 140. */
 export function decimal(lang: string, value: number): string {
   const size = Math.abs(value)

@@ -24,3 +24,13 @@ export function lanes<T extends Pick<Span, "start_time" | "end_time">>(spans: re
   }
   return [...groups.values()]
 }
+
+/** Where a key leads among so many, from one of them; null where nowhere. */
+export function stepped(key: string, from: number, count: number): number | null {
+  if (from < 0 || count === 0) return null
+  if (key === "Home") return 0
+  if (key === "End") return count - 1
+  if (key === "ArrowRight" || key === "ArrowDown") return Math.min(count - 1, from + 1)
+  if (key === "ArrowLeft" || key === "ArrowUp") return Math.max(0, from - 1)
+  return null
+}

@@ -12,7 +12,7 @@ export function Banner() {
   const { timestamp, link, failure, notReady } = freshness.value
   const down = (view.value?.sources ?? []).filter((source) => !source.up)
   const warnings = cluster.value?.warnings ?? []
-  const why = link === "away" ? (isCluster.value ? m.awayCluster : m.awayNode) : failure !== null ? m.lookFailed : notReady !== null ? m.agentSays : m.late
+  const why = link === "refused" ? m.refused : link === "connecting" ? m.connecting : link === "away" ? (isCluster.value ? m.awayCluster : m.awayNode) : failure !== null ? m.lookFailed : notReady !== null ? m.agentSays : m.late
   const said = failure ?? notReady
   const wasStale = useRef(false)
   if (stale.value) wasStale.current = true

@@ -4,8 +4,10 @@ import type { ComponentChildren } from "preact"
 import type { Cell } from "../lib/csv.ts"
 
 export interface Column<T> {
-  /** Name of the field: what `sort` and the head of the CSV say. */
+  /** Name of the field: what the head of the CSV says, and `sort`. */
   id: string
+  /** What `sort` says, where it is not the id. */
+  sort?: string
   name: string
   title?: string
   /** What a file has of it. */

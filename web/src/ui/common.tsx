@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact"
 import { language, messages } from "../i18n/index.ts"
-import { decimal, duration, full, gib, percent, when } from "../lib/format.ts"
+import { counted, decimal, duration, full, gib, percent, when } from "../lib/format.ts"
 import { linkTo, type Parameters, type View } from "../lib/route.ts"
 import { visible } from "../lib/text.ts"
 import { isCluster, route, serverNow } from "../state.ts"
@@ -21,8 +21,10 @@ export function shown<T>(value: T | null | undefined, write: (value: T) => strin
   return value === null || value === undefined ? <Unknown /> : write(value)
 }
 
+/** `least`: there may be more than is known. */
+export const asCount = (value: number | null | undefined, least = false) => shown(value, (v) => counted(language.value, v, least))
 export const asPercent = (value: number | null | undefined) => shown(value, (v) => percent(language.value, v))
-export const asGib = (value: number | null | undefined) => shown(value, (v) => gib(language.value, v))
+export const asGib = (value: number | null | undefined, least = false) => shown(value, (v) => `${least ? "≥" : ""}${gib(language.value, v)}`)
 export const asDecimal = (value: number | null | undefined) => shown(value, (v) => decimal(language.value, v))
 export const asDuration = (value: number | null | undefined) => shown(value, (v) => duration(messages.value.units, v))
 
@@ -68,6 +70,18 @@ export function DeviceLink({ node, gpu, note }: { node?: string | undefined; gpu
 
 export function Note({ children, kind = "plain" }: { children: ComponentChildren; kind?: "plain" | "bad" }) {
   return <p class={`note-box ${kind}`}>{children}</p>
+}
+
+/** Why something may be missing, in the words of Prometheus. */
+export function Warnings({ warnings = [] }: { warnings?: string[] | undefined }) {
+  if (warnings.length === 0) return null
+  return <Note><b>{messages.value.warnings}:</b> {visible(warnings.join("; "))}</Note>
+}
+
+/** Why an answer is not newer, and of when it is. */
+export function OldAnswer({ asked: { value, failure } }: { asked: { value: { timestamp: number } | null; failure: string | null } }) {
+  if (failure === null) return null
+  return <Note kind="bad">{visible(failure)}{value && ` · ${messages.value.since(full(language.value, value.timestamp))}`}</Note>
 }
 
 export function Panel({ title, aside, children, class: name = "" }: {

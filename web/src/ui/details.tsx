@@ -1,13 +1,29 @@
 import { useEffect, useRef } from "preact/hooks"
 import type { ComponentChildren } from "preact"
-import { messages } from "../i18n/index.ts"
-import { serverNow } from "../state.ts"
-import type { Session } from "../types.ts"
+import { view } from "../data/node.ts"
+import { language, messages } from "../i18n/index.ts"
+import { idleSeconds } from "../lib/durations.ts"
+import { full } from "../lib/format.ts"
+import { visible } from "../lib/text.ts"
+import { freshness, isCluster, serverNow } from "../state.ts"
+import type { Part, Session } from "../types.ts"
 import { asDuration, asGib, asPercent, DeviceLink, Moment, Name, UserLink } from "./common.tsx"
-import { idleSeconds } from "./sessions.tsx"
+import { useAsked } from "./hooks.ts"
+
+/** A session as the newest data has it: of when that is, and whether it is no longer listed. */
+function useNewest(opened: Session): { session: Session; at: number | null; gone: boolean; failure: string | null } {
+  const last = useRef<{ session: Session; at: number | null }>({ session: opened, at: freshness.value.timestamp })
+  const { node, gpu, session: id } = opened
+  const asked = useAsked<Part & { sessions: Session[] }>(isCluster.value ? "cluster/sessions" : null, { node, gpu, limit: 1000 })
+  const current = isCluster.value ? asked.value?.sessions.find((one) => one.session === id) : view.value?.sessions.get(id)
+  const known = isCluster.value ? asked.value !== null && asked.value.total <= asked.value.sessions.length : view.value !== null
+  if (current) last.current = { session: current, at: isCluster.value ? (asked.value?.timestamp ?? null) : (view.value?.timestamp ?? null) }
+  return { ...last.current, gone: known && !current, failure: asked.failure }
+}
 
 /** All that is known of a session. */
-export function SessionDialog({ session, close }: { session: Session; close: () => void }) {
+export function SessionDialog({ session: opened, close }: { session: Session; close: () => void }) {
+  const { session, at, gone, failure } = useNewest(opened)
   const m = messages.value
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => {
@@ -15,7 +31,8 @@ export function SessionDialog({ session, close }: { session: Session; close: () 
     addEventListener("hashchange", close)
     return () => removeEventListener("hashchange", close)
   }, [])
-  const now = serverNow.peek()
+  const now = at ?? serverNow.peek()
+  const of = at === null ? m.unknown : full(language.value, at)
   const allocated = session.allocated === null ? null : session.allocated ? m.yes : m.no
   const facts: [string, ComponentChildren][] = [
     [m.command, <Name value={session.command} />],
@@ -49,6 +66,7 @@ export function SessionDialog({ session, close }: { session: Session; close: () 
     <dialog class="details" ref={dialog} aria-label={m.details} onClose={close} onClick={(event) => event.target === dialog.current && dialog.current?.close()}>
       <div class="details-body">
         <header><h2><Name value={session.command} /></h2><button type="button" class="button" autofocus onClick={() => dialog.current?.close()}>{m.close}</button></header>
+        <p class={gone || failure !== null ? "details-of bad" : "details-of muted"} role="status">{failure !== null ? `${visible(failure)} · ${m.since(of)}` : gone ? m.unlisted(of) : m.asOf(of)}</p>
         <dl class="facts">{facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>
       </div>
     </dialog>

@@ -5,7 +5,7 @@ import { decimal, duration, percent } from "../lib/format.ts"
 import { visible } from "../lib/text.ts"
 import { isCluster, period, route } from "../state.ts"
 import type { Device, Figures } from "../types.ts"
-import { asGib, asPercent, DeviceLink, Figure, Link, Meter, Name, Note, Panel, shown } from "./common.tsx"
+import { asGib, asPercent, DeviceLink, Figure, Link, Meter, Name, Note, OldAnswer, Panel, shown, Warnings } from "./common.tsx"
 import { Chart } from "./chart.tsx"
 import { useAsked } from "./hooks.ts"
 import { useNode } from "./overview.tsx"
@@ -70,15 +70,16 @@ function DevicePanel({ found, waiting }: { found: Device[]; waiting: boolean }) 
 
 export function PastPanel({ past, title, by }: { past: Past; title: string; by: "user" | "gpu" }) {
   const m = messages.value
-  const { resolution, truncated, unkept } = past.notes
+  const { resolution, missing, unkept, warnings } = past.notes
   const notes = [
     ...(resolution === null ? [] : [m.resolution(duration(m.units, resolution))]),
-    ...(truncated ? [m.truncated] : []),
+    ...(missing === null ? [] : [missing === "oldest" ? m.oldestMissing : m.truncated]),
     ...(unkept ? [m.noPast] : []),
   ]
   return (
     <Panel title={title}>
-      {past.failure !== null && <Note kind="bad">{past.failure}</Note>}
+      {past.failure !== null && <Note kind="bad">{visible(past.failure)}</Note>}
+      <Warnings warnings={warnings} />
       {past.pending && past.spans.length === 0 ? <p class="empty">{m.loading}</p> : <TimelineChart spans={past.spans} since={past.since} until={past.until} by={by} notes={notes} />}
     </Panel>
   )
@@ -122,7 +123,7 @@ function ClusterDevice({ node, gpu }: { node: string; gpu: string }) {
     <div class="page">
       <Head node={node} gpu={gpu} />
       {asked.node?.old && <Note kind="bad">{m.oldTitle}</Note>}
-      {asked.failure !== null && <Note kind="bad">{asked.failure}</Note>}
+      <OldAnswer asked={asked} />
       <DevicePanel found={found} waiting={asked.pending} />
       <PastPanel past={past} title={m.whoWhen} by="user" />
       <DeviceFigures node={node} gpu={gpu} />
@@ -155,7 +156,8 @@ export function FiguresPanel({ title, asked, series, write }: {
   })
   return (
     <Panel title={title}>
-      {asked.failure !== null && <Note kind="bad">{asked.failure}</Note>}
+      {asked.failure !== null && <Note kind="bad">{visible(asked.failure)}</Note>}
+      <Warnings warnings={asked.value?.warnings} />
       {asked.value && drawn.length > 0 ? <Chart label={title} times={asked.value.times} series={drawn} write={write} /> : asked.failure === null && <p class="empty">{asked.pending ? m.loading : m.nothing}</p>}
     </Panel>
   )

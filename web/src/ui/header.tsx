@@ -2,8 +2,8 @@ import { useEffect, useRef } from "preact/hooks"
 import { cluster } from "../data/cluster.ts"
 import { devices, view } from "../data/node.ts"
 import { LANGUAGES, language, messages, speak, type Language } from "../i18n/index.ts"
-import { useOf } from "../lib/devices.ts"
-import { clock, count, duration, full } from "../lib/format.ts"
+import { isPart, useOf } from "../lib/devices.ts"
+import { clock, count, counted, duration, full } from "../lib/format.ts"
 import { linkTo, type View } from "../lib/route.ts"
 import { visible } from "../lib/text.ts"
 import { about, age, change, freshness, isCluster, paint, route, stale, theme, type Theme } from "../state.ts"
@@ -43,15 +43,16 @@ function Totals() {
   const lang = language.value
   const total = isCluster.value ? ofCluster() : ofNode()
   if (!total) return <div class="totals" />
-  const { nodes, old, incomplete, inUse, all, held, sessions, users } = total
+  const { nodes, old, incomplete, inUse, all, held, sessions, users, least } = total
   const n = (value: number | null) => (value === null ? "–" : count(lang, value))
+  const known = (value: number | null) => (value === null ? "–" : counted(lang, value, least))
   return (
     <ul class="totals">
       {nodes !== null && <li><b>{n(nodes)}</b> {m.nodes}{old ? <a class="badge warn" href={linkTo(route.value, "overview", { state: "old" })} title={m.oldTitle}>{n(old)} {m.old}</a> : null}{incomplete ? <a class="badge warn" href={linkTo(route.value, "overview", { state: "incomplete" })}>{n(incomplete)} {m.incomplete}</a> : null}</li>}
-      <li><b>{n(inUse)}</b><span class="muted">/{n(all)}</span> {m.devices} {m.inUse}</li>
-      <li class={held ? "warn-text" : ""} title={m.heldIdleTitle}><b>{n(held)}</b> {m.heldIdle}</li>
-      <li><b>{n(sessions)}</b> {m.sessions}</li>
-      <li><b>{n(users)}</b> {m.users}</li>
+      <li><b>{known(inUse)}</b><span class="muted">/{total.allLeast ? known(all) : n(all)}</span> {m.devices} {m.inUse}</li>
+      <li class={held ? "warn-text" : ""} title={m.heldIdleTitle}><b>{known(held)}</b> {m.heldIdle}</li>
+      <li><b>{known(sessions)}</b> {m.sessions}</li>
+      <li><b>{known(users)}</b> {m.users}</li>
     </ul>
   )
 }
@@ -62,6 +63,7 @@ function ofCluster() {
   return {
     nodes: all.nodes as number | null, old: all.nodes_old, incomplete: all.nodes_incomplete, inUse: all.devices_in_use as number | null, all: all.devices,
     held: all.devices_held_idle as number | null, sessions: all.sessions as number | null, users: all.users as number | null,
+    least: isPart(all), allLeast: (all.nodes_unknown ?? 0) > 0,
   }
 }
 
@@ -75,6 +77,7 @@ function ofNode() {
     inUse: list.some((device) => device.sessions === null) ? null : list.filter((device) => (device.sessions ?? 0) > 0).length,
     held: heldOf(list),
     sessions: sum(list.map((device) => device.sessions)),
+    least: false, allLeast: false,
     users: known ? new Set(list.flatMap((device) => (device.users ?? []).map(({ user }) => user))).size : null,
   }
 }

@@ -1,7 +1,9 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
-import { get, isAbort, Refused, type Query } from "../data/api.ts"
+import { get, Refused, type Query } from "../data/api.ts"
 import { noteFailure, onLook } from "../data/cluster.ts"
 import { Pages } from "../data/rows.ts"
+import { messages } from "../i18n/index.ts"
+import { elapsed, instant, type Instant } from "../lib/clock.ts"
 import { isCluster } from "../state.ts"
 
 /** Rows of a list of the cluster, asked anew at each look. What was there stays until the new is. */
@@ -17,7 +19,8 @@ export function usePages<T>(name: string, field: string, query: Query): Pages<T>
     }
   }, [asked])
   void asked.version.value
-  if (asked.total !== null || asked.failure !== null) ready.current = asked
+  if (asked.settled) ready.current = asked
+  ready.current.waiting = ready.current !== asked
   return ready.current
 }
 
@@ -28,30 +31,62 @@ export interface Asked<T> {
 }
 
 const AGAIN = 60_000
+/** Lists of now: they are asked with each look, so that they are not older than what is above them. */
+const OF_NOW = ["cluster/nodes", "cluster/users", "cluster/sessions"]
 
-/** An answer, asked anew each minute while the page is seen; nothing is asked where the name is null. */
+const said = (error: unknown) => (error instanceof Refused ? error.message : isCluster.value ? messages.value.awayCluster : messages.value.awayNode)
+
+/** Asks now, and anew each minute or with each look, while the page is seen; one question at a time. Returns its end. */
+function askedAgain(name: string, look: () => Promise<number>): () => void {
+  const each = isCluster.value && OF_NOW.includes(name)
+  let asking = false
+  let last: Instant | null = null
+  let wait = 0
+  const ask = async () => {
+    if (document.visibilityState === "hidden" || asking) return
+    if (last !== null && elapsed(last, instant()) < wait) return
+    asking = true
+    last = instant()
+    wait = await look()
+    asking = false
+  }
+  const seen = () => {
+    if (last === null || elapsed(last, instant()) * 1000 >= AGAIN) void ask()
+  }
+  void ask()
+  const stop = each ? onLook(() => void ask()) : () => undefined
+  const timer = each ? undefined : setInterval(() => void ask(), AGAIN)
+  document.addEventListener("visibilitychange", seen)
+  return () => {
+    stop()
+    clearInterval(timer)
+    document.removeEventListener("visibilitychange", seen)
+  }
+}
+
+/** An answer that is kept new; nothing is asked where the name is null. */
 export function useAsked<T>(name: string | null, query: Query, ask: (query: Query, abort: AbortSignal) => Promise<T> = (asked, abort) => get<T>(name ?? "", asked, abort)): Asked<T> {
   const key = name === null ? null : JSON.stringify([name, query])
   const [state, setState] = useState<Asked<T> & { key: string | null }>({ key: null, value: null, failure: null, pending: true })
   useEffect(() => {
-    if (key === null) return
+    if (key === null || name === null) return
     const abort = new AbortController()
-    const look = async () => {
-      if (document.visibilityState === "hidden") return
+    // Seconds in which it is not to be asked again.
+    const look = async (): Promise<number> => {
       try {
         const value = await ask(query, abort.signal)
-        setState({ key, value, failure: null, pending: false })
+        if (!abort.signal.aborted) setState({ key, value, failure: null, pending: false })
+        return 0
       } catch (error) {
-        if (isAbort(error) || abort.signal.aborted) return
+        if (abort.signal.aborted) return 0
         if (isCluster.value && !(error instanceof Refused)) noteFailure(error)
-        const failure = error instanceof Error ? error.message : String(error)
-        setState((before) => ({ key, value: before.key === key ? before.value : null, failure, pending: false }))
+        setState((before) => ({ key, value: before.key === key ? before.value : null, failure: said(error), pending: false }))
+        return error instanceof Refused ? (error.after ?? 0) : 0
       }
     }
-    void look()
-    const timer = setInterval(look, AGAIN)
+    const end = askedAgain(name, look)
     return () => {
-      clearInterval(timer)
+      end()
       abort.abort()
     }
   }, [key])

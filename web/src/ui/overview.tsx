@@ -3,14 +3,15 @@ import { useLayoutEffect, useReducer, useRef, useState } from "preact/hooks"
 import { cluster } from "../data/cluster.ts"
 import type { Pages } from "../data/rows.ts"
 import { language, messages } from "../i18n/index.ts"
-import { gpus, useOf } from "../lib/devices.ts"
-import { count, when } from "../lib/format.ts"
+import { gpus, inUse } from "../lib/devices.ts"
+import { count, counted, when } from "../lib/format.ts"
 import { visible } from "../lib/text.ts"
 import { change, isCluster, route, serverNow } from "../state.ts"
-import type { Node } from "../types.ts"
+import type { Node, Part } from "../types.ts"
 import { Link } from "./common.tsx"
 import { useAsked, usePages, useWidth } from "./hooks.ts"
 import { NodeOverview } from "./node-overview.tsx"
+import { Failure } from "./table.tsx"
 import { GpuTile, Legend } from "./tile.tsx"
 
 export function Overview() {
@@ -45,7 +46,8 @@ function ClusterOverview() {
           <button type="button" aria-pressed={dense} onClick={() => change({ density: "dense" })}>{m.dense}</button>
           <button type="button" aria-pressed={!dense} onClick={() => change({ density: "detail" })}>{m.detail}</button>
         </div>
-        <span class="row-count" role="status">{pages.total === null ? m.loading : `${m.nodes}: ${count(language.value, pages.total)}`}</span>
+        <Failure rows={pages} />
+        <span class="row-count" role="status">{pages.waiting ? m.loading : pages.total === null ? (pages.failure === null ? m.loading : "") : `${m.nodes}: ${count(language.value, pages.total)}`}</span>
       </div>
       <Nodes pages={pages} dense={dense} />
     </div>
@@ -92,7 +94,7 @@ function Nodes({ pages, dense }: { pages: Pages<Node>; dense: boolean }) {
   const last = items.at(-1)?.index ?? 0
   useLayoutEffect(() => pages.want(first * across, (last + 1) * across))
   return (
-    <div class="nodes-scroll" ref={scroll} tabIndex={0} role="region" aria-label={m.nodes}>
+    <div class={`nodes-scroll ${pages.waiting ? "waits" : ""}`} aria-busy={pages.waiting} ref={scroll} tabIndex={0} role="region" aria-label={m.nodes}>
       <div class="nodes" ref={measure} role="list" style={{ height: `${virtual.getTotalSize()}px` }}>
         {items.flatMap((item) => Array.from({ length: across }, (_, column) => {
           const index = item.index * across + column
@@ -105,7 +107,6 @@ function Nodes({ pages, dense }: { pages: Pages<Node>; dense: boolean }) {
         }))}
       </div>
       {pages.total === 0 && <p class="empty">{route.value.params.search || route.value.params.state ? m.nothingFound : m.noNodes}</p>}
-      {pages.failure !== null && <p class="empty bad" role="alert">{pages.failure}</p>}
     </div>
   )
 }
@@ -124,14 +125,14 @@ function NodeCard({ node, index, total, dense, style }: {
   const m = messages.value
   if (!node) return <div class="node-card waiting" role="listitem" style={style}>…</div>
   const name = visible(node.node)
-  const busy = node.devices.filter((device) => useOf(device) === "busy").length
+  const busy = inUse(node.devices)
   return (
     <div class={`node-card ${dense ? "dense" : "detail"} ${node.old ? "old" : ""}`} role="listitem" aria-setsize={total} aria-posinset={index + 1} style={style}>
       <div class="node-head">
         <Link view="sessions" params={{ node: node.node }} title={m.toNode(name)}>{name}</Link>
         {node.old && <span class="badge warn" title={m.oldTitle}>{m.old}{node.timestamp !== null && !dense && ` · ${when(language.value, node.timestamp, serverNow.peek())}`}</span>}
         {node.sources_down.length > 0 && <span class="badge warn" title={m.sourcesDown(node.sources_down.map(visible).join(", "))}>{dense ? "!" : m.incomplete}</span>}
-        {!node.old && <span class="node-sum">{busy}/{node.devices.length}</span>}
+        {!node.old && node.devices.length > 0 && <span class="node-sum">{busy.count === null ? "–" : counted(language.value, busy.count, busy.least)}/{node.devices.length}</span>}
       </div>
       <div class="tiles">
         {gpus(node.devices).map((gpu) => <GpuTile key={gpu.index} node={node.node} old={node.old} gpu={gpu} dense={dense} />)}
@@ -143,6 +144,6 @@ function NodeCard({ node, index, total, dense, style }: {
 
 /** The node of a device, by its name. */
 export function useNode(name: string | undefined) {
-  const asked = useAsked<{ nodes: Node[] }>(name === undefined ? null : "cluster/nodes", { node: name })
+  const asked = useAsked<Part & { nodes: Node[] }>(name === undefined ? null : "cluster/nodes", { node: name })
   return { ...asked, node: asked.value?.nodes[0] ?? null }
 }

@@ -27,7 +27,7 @@ export interface Past {
   spans: Span[]
   since: number
   until: number
-  notes: { resolution: number | null; truncated: boolean; unkept: boolean }
+  notes: { resolution: number | null; missing: "shortest" | "oldest" | null; unkept: boolean; warnings: string[] }
   failure: string | null
   pending: boolean
 }
@@ -50,11 +50,13 @@ export function useNodePast(query: Query, isIts: (session: Session) => boolean):
   const spans = merged(asked.value?.spans ?? [], running)
   const first = spans.reduce((low, span) => Math.min(low, span.start_time), end)
   // Where no past is kept, what there is begins with the first session of now.
-  const begin = since === undefined || !kept ? Math.min(first, end - 60) : (moment(since, now) ?? end - 86_400)
+  // A ledger gives the newest first: before the oldest that was read nothing is known.
+  const cut = asked.value?.truncated ? asked.value.spans.reduce((low, span) => Math.min(low, span.start_time), end) : -Infinity
+  const begin = since === undefined || !kept ? Math.min(first, end - 60) : Math.max(cut, moment(since, now) ?? end - 86_400)
   return {
     spans: spans.filter((span) => span.end_time >= begin && span.start_time <= end),
     since: begin, until: end,
-    notes: { resolution: null, truncated: asked.value?.truncated ?? false, unkept: !kept },
+    notes: { resolution: null, missing: asked.value?.truncated ? "oldest" : null, unkept: !kept, warnings: [] },
     failure: asked.failure, pending: asked.pending,
   }
 }
@@ -66,7 +68,7 @@ export function useClusterPast(node: string | undefined, gpu: string): Past {
   const { value } = asked
   return {
     spans: value?.sessions ?? [], since: value?.since ?? 0, until: value?.until ?? 1,
-    notes: { resolution: value?.resolution_seconds ?? null, truncated: value?.truncated ?? false, unkept: false },
+    notes: { resolution: value?.resolution_seconds ?? null, missing: value?.truncated ? "shortest" : null, unkept: false, warnings: value?.warnings ?? [] },
     failure: asked.failure, pending: asked.pending,
   }
 }

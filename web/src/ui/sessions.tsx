@@ -3,8 +3,9 @@ import { devices, view } from "../data/node.ts"
 import { local, type Rows } from "../data/rows.ts"
 import { pages } from "../data/api.ts"
 import { messages, type Messages } from "../i18n/index.ts"
-import { indexOf } from "../lib/devices.ts"
-import { ordered, type Key } from "../lib/compare.ts"
+import { isWanted, onGpu } from "../lib/devices.ts"
+import { ordered } from "../lib/compare.ts"
+import { idleSeconds, keyOf } from "../lib/durations.ts"
 import { linkTo, type Parameters } from "../lib/route.ts"
 import { matches, visible } from "../lib/text.ts"
 import { about, isCluster, route, serverNow } from "../state.ts"
@@ -14,12 +15,6 @@ import { SessionDialog } from "./details.tsx"
 import { Filters } from "./filters.tsx"
 import { useAsked, usePages } from "./hooks.ts"
 import { Table, type Column, type TableProps } from "./table.tsx"
-
-/** For how long a session is known not to have used an engine; null where it is not known. */
-export function idleSeconds(session: Session, now: number): number | null {
-  if (session.measured_since_time === null) return null
-  return Math.max(0, now - Math.max(session.measured_since_time, session.last_active_time ?? 0))
-}
 
 type AnySession = Pick<Session, "node" | "namespace" | "pod" | "place" | "container">
 
@@ -56,31 +51,31 @@ export function sessionColumns(m: Messages, open: (session: Session) => void, wi
     { id: "memory_used_bytes", name: m.memory, width: 92, rank: 1, fixed: true, number: true, value: (s) => s.memory_used_bytes, render: (s) => asGib(s.memory_used_bytes) },
     { id: "sm_utilization_ratio", name: m.sm, title: m.smTitle, width: 104, rank: 1, fixed: true, number: true, value: (s) => s.sm_utilization_ratio, render: (s) => <Meter ratio={s.sm_utilization_ratio} /> },
     { id: "memory_busy_ratio", name: m.memoryBusy, title: m.memoryBusyTitle, width: 112, rank: 6, fixed: true, number: true, value: (s) => s.memory_busy_ratio, render: (s) => asPercent(s.memory_busy_ratio) },
-    { id: "start_time", name: m.running, width: 124, rank: 3, fixed: true, number: true, value: (s) => s.start_time, render: (s) => asDuration(now - s.start_time) },
-    { id: "last_active_time", name: m.idleFor, width: 106, rank: 4, fixed: true, number: true, value: (s) => s.last_active_time, render: (s) => asDuration(idleSeconds(s, now)) },
+    { id: "start_time", sort: "running_seconds", name: m.running, width: 124, rank: 3, fixed: true, number: true, value: (s) => s.start_time, render: (s) => asDuration(now - s.start_time) },
+    // A node says when it was last active, a cluster for how long it has been idle: a file has what was said.
+    {
+      ...(isCluster.value ? { id: "idle_seconds", value: (s) => s.idle_seconds } : { id: "last_active_time", value: (s) => s.last_active_time }),
+      sort: "idle_seconds", name: m.idleFor, width: 106, rank: 4, fixed: true, number: true, render: (s) => asDuration(idleSeconds(s, now)),
+    },
   ]
   return columns.filter((column) => column !== false)
 }
 
 const namesOf = (session: Session) => [session.gpu, session.mig_profile, session.user, session.namespace, session.pod, session.container, session.command, session.place, session.pid]
 
-/** An empty value takes what is not known. */
-const is = (wanted: string | undefined, value: string | null) => wanted === undefined || (value ?? "") === wanted
-
 /** Sessions of the node that are asked for, in order. */
 function useNodeSessions(params: Parameters, sort: string): Rows<Session> {
   const all = view.value?.sessions
+  const now = view.value?.timestamp ?? 0
   const { search = "", gpu, user, namespace, pod } = params
   return useMemo(() => {
     if (!all) return local<Session>(null)
     const found = [...all.values()].filter((session) =>
-      is(user, session.user) && is(namespace, session.namespace) && is(pod, session.pod) &&
-      (gpu === undefined || session.gpu === gpu || indexOf(session.gpu) === gpu) &&
+      isWanted(user, session.user) && isWanted(namespace, session.namespace) && isWanted(pod, session.pod) && onGpu(gpu, session.gpu) &&
       matches(search, namesOf(session)))
-    const field = sort.replace("-", "") as keyof Session
-    const key = (session: Session): Key => session[field]
+    const key = (session: Session) => keyOf(session, sort.replace("-", ""), now)
     return local(ordered(found, sort.startsWith("-"), key, [(s) => s.gpu, (s) => s.pid]))
-  }, [all, search, gpu, user, namespace, pod, sort])
+  }, [all, now, search, gpu, user, namespace, pod, sort])
 }
 
 /** Sessions of now, by these parameters. */
@@ -154,5 +149,5 @@ export function PastSessions({ params }: { params: Parameters }) {
     return local(ordered(found, sort.startsWith("-"), (s) => s[field], [(s) => s.gpu, (s) => s.pid]))
   }, [asked.value, asked.failure, search, sort])
   if (!about.value?.history) return <Note>{m.noPast}</Note>
-  return <Table name={m.sessions} columns={pastColumns(m)} rows={rows} sort={sort} identify={(s) => s.session} empty={m.nothing} aside={asked.value?.more && <span class="muted">{m.truncated}</span>} />
+  return <Table name={m.sessions} columns={pastColumns(m)} rows={rows} sort={sort} identify={(s) => s.session} empty={m.nothing} aside={asked.value?.more && <span class="muted">{m.oldestMissing}</span>} />
 }

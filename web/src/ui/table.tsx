@@ -4,7 +4,8 @@ import { useLayoutEffect, useReducer, useRef, useState } from "preact/hooks"
 import type { Rows } from "../data/rows.ts"
 import { language, messages } from "../i18n/index.ts"
 import { csv } from "../lib/csv.ts"
-import { count } from "../lib/format.ts"
+import { count, full } from "../lib/format.ts"
+import { visible } from "../lib/text.ts"
 import { change } from "../state.ts"
 import { fitting, widthsOf, type Column } from "./columns.ts"
 import { useWidth } from "./hooks.ts"
@@ -48,11 +49,12 @@ export interface TableProps<T> {
 function SortHead<T>({ column, sort }: { column: Column<T>; sort: string }) {
   const m = messages.value
   const [field, descending] = sort.startsWith("-") ? [sort.slice(1), true] : [sort, false]
-  const active = field === column.id
+  const own = column.sort ?? column.id
+  const active = field === own
   const order = !active ? "none" : descending ? "descending" : "ascending"
   if (column.unsorted) return <th scope="col" class={column.number ? "number" : ""} title={column.title}>{column.name}</th>
   // Numbers are looked at from the largest.
-  const next = active ? (descending ? column.id : `-${column.id}`) : column.number ? `-${column.id}` : column.id
+  const next = active ? (descending ? own : `-${own}`) : column.number ? `-${own}` : own
   return (
     <th scope="col" aria-sort={order} class={column.number ? "number" : ""}>
       <button type="button" title={column.title ?? m.sortBy(column.name)} onClick={() => change({ sort: next })}>
@@ -77,9 +79,10 @@ export function Table<T>({ name, columns, rows, identify, sort, empty, aside }: 
   const before = first * ROW
   const after = Math.max(0, (total - last - 1) * ROW)
   return (
-    <div class="table" ref={measure}>
+    <div class={`table ${rows.waiting ? "waits" : ""}`} ref={measure} aria-busy={rows.waiting}>
       <div class="table-bar">
-        <span class="row-count" role="status">{rows.total === null ? m.loading : m.rows(count(language.value, total), total)}</span>
+        <span class="row-count" role="status">{rows.waiting ? m.loading : rows.total === null ? (rows.failure === null ? m.loading : "") : m.rows(count(language.value, total), total)}</span>
+        <Failure rows={rows} />
         {aside}
         <Download name={name} columns={columns} rows={rows} />
       </div>
@@ -94,10 +97,17 @@ export function Table<T>({ name, columns, rows, identify, sort, empty, aside }: 
           </tbody>
         </table>
         {rows.total === 0 && <p class="empty">{empty}</p>}
-        {rows.failure !== null && <p class="empty bad" role="alert">{rows.failure}</p>}
       </div>
     </div>
   )
+}
+
+/** Why the rows are not newer, and of when they are. */
+export function Failure<T>({ rows }: { rows: Rows<T> }) {
+  void rows.version.value
+  if (rows.failure === null) return null
+  const since = rows.of === null ? "" : ` · ${messages.value.since(full(language.value, rows.of))}`
+  return <span class="bad" role="alert">{visible(rows.failure)}{since}</span>
 }
 
 function key<T>(rows: Rows<T>, index: number, identify: (row: T) => string): string {
@@ -133,7 +143,7 @@ function Download<T>({ name, columns, rows }: { name: string; columns: Column<T>
   return (
     <span class="download">
       {state === "failed" && <span class="bad" role="alert">{m.csvFailed}</span>}
-      <button type="button" class="button" title={m.csvTitle} disabled={state === "busy" || rows.total === null} onClick={save}>{m.csv}</button>
+      <button type="button" class="button" title={m.csvTitle} disabled={state === "busy" || rows.total === null || rows.waiting} onClick={save}>{m.csv}</button>
     </span>
   )
 }

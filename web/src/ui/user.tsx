@@ -1,10 +1,12 @@
+import { cluster } from "../data/cluster.ts"
 import { devices, view } from "../data/node.ts"
 import { language, messages } from "../i18n/index.ts"
-import { count, decimal } from "../lib/format.ts"
+import { isPart, unsure } from "../lib/devices.ts"
+import { decimal } from "../lib/format.ts"
 import { visible } from "../lib/text.ts"
 import { about, isCluster, period, route } from "../state.ts"
-import type { ClusterUser, Figures, Usage } from "../types.ts"
-import { asDecimal, asGib, Figure, Meter, Note, Panel, shown } from "./common.tsx"
+import type { ClusterUser, Figures, Part, Usage } from "../types.ts"
+import { asCount, asDecimal, asGib, Figure, Meter, Note, OldAnswer, Panel, Warnings } from "./common.tsx"
 import { FiguresPanel, PastPanel } from "./device.tsx"
 import { useAsked } from "./hooks.ts"
 import { useNodePast } from "./past.ts"
@@ -24,15 +26,16 @@ export function UserPage() {
   )
 }
 
-function NowFigures({ user }: { user: ClusterUser | null }) {
+/** `least`: not all devices are known, so that what is not seen is not nothing. */
+function NowFigures({ user, least }: { user: ClusterUser | null; least: boolean }) {
   const m = messages.value
-  const lang = language.value
+  const none = least ? null : 0
   return (
     <>
-      <Figure name={m.sessionsNow}>{count(lang, user?.sessions ?? 0)}</Figure>
-      <Figure name={m.devicesNow}>{count(lang, user?.devices ?? 0)}</Figure>
-      {isCluster.value && <Figure name={m.nodesNow}>{shown(user ? user.nodes : 0, (n) => count(lang, n))}</Figure>}
-      <Figure name={m.memoryNow}>{asGib(user ? user.memory_used_bytes : 0)}</Figure>
+      <Figure name={m.sessionsNow}>{asCount(user ? user.sessions : none, least)}</Figure>
+      <Figure name={m.devicesNow}>{asCount(user ? user.devices : none, least)}</Figure>
+      {isCluster.value && <Figure name={m.nodesNow}>{asCount(user ? user.nodes : none, least)}</Figure>}
+      <Figure name={m.memoryNow}>{asGib(user ? user.memory_used_bytes : none, least)}</Figure>
     </>
   )
 }
@@ -61,7 +64,7 @@ function NodeUserPage({ user }: { user: string }) {
   const past = useNodePast({ user }, (session) => session.user === name)
   return (
     <>
-      <Panel title={m.now}><dl class="figures"><NowFigures user={now} /></dl></Panel>
+      <Panel title={m.now}><dl class="figures"><NowFigures user={now} least={unsure(view.value, devices.value)} /></dl></Panel>
       {about.value?.history && (
         <Panel title={m.ofPeriod}>
           {usage.failure !== null && <Note kind="bad">{usage.failure}</Note>}
@@ -75,7 +78,7 @@ function NodeUserPage({ user }: { user: string }) {
 
 function ClusterUserPage({ user }: { user: string }) {
   const m = messages.value
-  const asked = useAsked<{ users: ClusterUser[] }>("cluster/users", { user, ...period.value })
+  const asked = useAsked<Part & { users: ClusterUser[] }>("cluster/users", { user, ...period.value })
   const figures = useAsked<Figures>("cluster/user", { user, ...period.value })
   const found = asked.value?.users[0] ?? null
   const series = [
@@ -87,10 +90,10 @@ function ClusterUserPage({ user }: { user: string }) {
   return (
     <>
       <Panel title={m.now}>
-        {asked.failure !== null && <Note kind="bad">{asked.failure}</Note>}
-        {asked.value ? <dl class="figures"><NowFigures user={found} /></dl> : asked.failure === null && <p class="empty">{m.loading}</p>}
+        <OldAnswer asked={asked} />
+        {asked.value ? <dl class="figures"><NowFigures user={found} least={isPart(cluster.value)} /></dl> : asked.failure === null && <p class="empty">{m.loading}</p>}
       </Panel>
-      {asked.value && <Panel title={m.ofPeriod}>{found?.used ? <dl class="figures"><UsedFigures used={found.used} /></dl> : <p class="empty">{m.nothing}</p>}</Panel>}
+      {asked.value && <Panel title={m.ofPeriod}><Warnings warnings={asked.value.warnings} />{found?.used ? <dl class="figures"><UsedFigures used={found.used} /></dl> : <p class="empty">{m.nothing}</p>}</Panel>}
       <FiguresPanel title={m.history} asked={figures} series={series} write={(value) => decimal(language.value, value)} />
     </>
   )

@@ -1,28 +1,31 @@
 import { useMemo } from "preact/hooks"
 import { devices, view } from "../data/node.ts"
 import { get } from "../data/api.ts"
+import { cluster } from "../data/cluster.ts"
 import { local } from "../data/rows.ts"
 import { messages, type Messages } from "../i18n/index.ts"
 import { ordered, type Key } from "../lib/compare.ts"
+import { isPart, unsure } from "../lib/devices.ts"
 import { matches } from "../lib/text.ts"
 import { about, isCluster, period, route } from "../state.ts"
 import type { ClusterUser, Device, Session, Usage } from "../types.ts"
-import { asDecimal, asGib, Meter, Note, UserLink } from "./common.tsx"
+import { asCount, asDecimal, asGib, Meter, Note, UserLink, Warnings } from "./common.tsx"
 import { useAsked, usePages } from "./hooks.ts"
 import { Table, type Column } from "./table.tsx"
 
 type Used = keyof Usage
 
-function columns(m: Messages, past: boolean): Column<ClusterUser>[] {
+/** `least`: what there is may be more than is known. */
+function columns(m: Messages, past: boolean, least: boolean): Column<ClusterUser>[] {
   const hours = (id: Used, name: string, title: string, rank: number): Column<ClusterUser> => ({
     id, name, title, rank, width: 104, number: true, value: (u) => u.used?.[id], render: (u) => asDecimal(u.used?.[id]),
   })
   const now: (Column<ClusterUser> | false)[] = [
     { id: "user", name: m.user, width: 130, rank: 0, value: (u) => u.user, render: (u) => <UserLink user={u.user} /> },
-    { id: "sessions", name: m.sessionsNow, width: 104, rank: 0, number: true, value: (u) => u.sessions, render: (u) => u.sessions },
-    { id: "devices", name: m.devicesNow, width: 104, rank: 2, number: true, value: (u) => u.devices, render: (u) => u.devices },
-    isCluster.value && { id: "nodes", name: m.nodesNow, width: 104, rank: 5, number: true, unsorted: true, value: (u) => u.nodes, render: (u) => u.nodes },
-    { id: "memory_used_bytes", name: m.memoryNow, width: 110, rank: 3, number: true, unsorted: isCluster.value, value: (u) => u.memory_used_bytes, render: (u) => asGib(u.memory_used_bytes) },
+    { id: "sessions", name: m.sessionsNow, width: 104, rank: 0, number: true, value: (u) => u.sessions, render: (u) => asCount(u.sessions, least) },
+    { id: "devices", name: m.devicesNow, width: 104, rank: 2, number: true, value: (u) => u.devices, render: (u) => asCount(u.devices, least) },
+    isCluster.value && { id: "nodes", name: m.nodesNow, width: 104, rank: 5, number: true, unsorted: true, value: (u) => u.nodes, render: (u) => asCount(u.nodes, least) },
+    { id: "memory_used_bytes", name: m.memoryNow, width: 110, rank: 3, number: true, unsorted: isCluster.value, value: (u) => u.memory_used_bytes, render: (u) => asGib(u.memory_used_bytes, least) },
   ]
   const before: Column<ClusterUser>[] = [
     hours("allocated_hours", m.allocatedHours, m.allocatedHoursTitle, 1),
@@ -36,9 +39,11 @@ function columns(m: Messages, past: boolean): Column<ClusterUser>[] {
   return [...now.filter((column) => column !== false), ...(past ? before : [])]
 }
 
+type UserNow = ClusterUser & { sessions: number; devices: number }
+
 /** Users of the node now: counts by the devices, which know of sessions beyond the list; memory by the list. */
-export function usersNow(devices: readonly Device[], sessions: Iterable<Session>): Map<string | null, ClusterUser> {
-  const users = new Map<string | null, ClusterUser>()
+export function usersNow(devices: readonly Device[], sessions: Iterable<Session>): Map<string | null, UserNow> {
+  const users = new Map<string | null, UserNow>()
   const count = (user: string | null, sessions: number) => {
     if (sessions === 0) return
     const found = users.get(user) ?? { user, sessions: 0, devices: 0, nodes: null, memory_used_bytes: 0, used: null }
@@ -82,7 +87,8 @@ function ClusterUsers() {
   const pages = usePages<ClusterUser>("cluster/users", "users", { ...period.value, search: search || undefined, sort })
   return (
     <div class="fill">
-      <Table name={m.users} columns={columns(m, true)} rows={pages} sort={sort} identify={(u) => `=${u.user ?? ""}`} empty={search ? m.nothingFound : m.nothing} />
+      <Warnings warnings={pages.last?.warnings} />
+      <Table name={m.users} columns={columns(m, true, isPart(cluster.value))} rows={pages} sort={sort} identify={(u) => `=${u.user ?? ""}`} empty={search ? m.nothingFound : m.nothing} />
     </div>
   )
 }
@@ -96,9 +102,11 @@ function NodeUsers() {
   const current = view.value
   const rows = useMemo(() => {
     if (!current) return local<ClusterUser>(null)
-    const users = usersNow(devices.value, current.sessions.values())
+    const users: Map<string | null, ClusterUser> = usersNow(devices.value, current.sessions.values())
+    // Who is not seen has nothing only where all is seen.
+    const none = unsure(current, devices.value) ? null : 0
     for (const { user, ...used } of usage.value?.users ?? []) {
-      users.set(user, { ...(users.get(user) ?? { user, sessions: 0, devices: 0, nodes: null, memory_used_bytes: 0 }), used })
+      users.set(user, { ...(users.get(user) ?? { user, sessions: none, devices: none, nodes: null, memory_used_bytes: none }), used })
     }
     const found = [...users.values()].filter(({ user }) => matches(search, [user]))
     return local(ordered(found, sort.startsWith("-"), (u) => keyOf(u, sort.replace("-", "")), [(u) => u.user]))
@@ -107,7 +115,7 @@ function NodeUsers() {
     <div class="fill">
       {!history && <Note>{m.noPast}</Note>}
       {usage.failure && <Note kind="bad">{usage.failure}</Note>}
-      <Table name={m.users} columns={columns(m, history)} rows={rows} sort={sort} identify={(u) => `=${u.user ?? ""}`} empty={search ? m.nothingFound : m.nothing} />
+      <Table name={m.users} columns={columns(m, history, unsure(current, devices.value))} rows={rows} sort={sort} identify={(u) => `=${u.user ?? ""}`} empty={search ? m.nothingFound : m.nothing} />
     </div>
   )
 }

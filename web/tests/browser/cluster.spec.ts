@@ -65,7 +65,9 @@ test("who holds a device and does nothing is first among the idle", async ({ pag
   await expect.poll(() => column(page, "Idle for")).toEqual(["1h 30m"])
   await expect.poll(() => column(page, "User")).toEqual(["carol"])
   await page.getByLabel("Idle for at least").selectOption("6h")
-  await expect(page.getByText("No container holds a device without using it.")).toBeVisible()
+  await expect(page.getByText("It is not known of each device which containers hold it.")).toBeVisible()
+  await page.goto("/#/idle?node=n1&user=nobody")
+  await expect(page.getByText("Nothing matches.")).toBeVisible()
 })
 
 for (const scheme of ["light", "dark"] as const) {

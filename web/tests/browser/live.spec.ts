@@ -45,7 +45,7 @@ test("what is held and idle is told apart from what is free", async ({ page }) =
   await at(155)
   await page.goto("/#/idle")
   await expect(rows(page)).toHaveCount(0)
-  await page.getByLabel("Idle for at least").selectOption("1s")
+  await page.getByLabel("Idle for at least").selectOption("0s")
   await expect(page.getByRole("cell", { name: "dave-eval" })).toBeVisible()
 })
 

@@ -1,27 +1,11 @@
 // A cluster of a thousand nodes, invented here: what is shown of it, and what is asked for.
 
-import { fileURLToPath } from "node:url"
-import type { Server } from "node:http"
-import type { AddressInfo } from "node:net"
-import { invented, serve } from "../../dev.mjs"
 import { clusterOf } from "../fixture/data.mjs"
-import { expect, rows, saved, test as base } from "./stage.ts"
+import { testOf, type State } from "./invented.ts"
+import { accessible, column, expect, rows, saved } from "./stage.ts"
 
-const PAGE = fileURLToPath(new URL("../../../crates/agent/assets/page", import.meta.url))
-const state: { cluster: ReturnType<typeof clusterOf>; failure?: string; refuse?: string } = { cluster: clusterOf(1000, { per: 2.6, now: 1_700_000_000 }) }
-
-const test = base.extend<object, { server: Server }>({
-  server: [
-    async ({}, use) => {
-      const server = await serve(PAGE, invented(state))
-      await use(server)
-      server.closeAllConnections()
-      server.close()
-    },
-    { scope: "worker" },
-  ],
-  baseURL: async ({ server }, use) => use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
-})
+const state: State = { cluster: clusterOf(1000, { per: 2.6, now: 1_700_000_000 }) }
+const test = testOf(state)
 
 test("only what is seen is there, and what is scrolled to comes", async ({ page }) => {
   const total = state.cluster.sessions.length
@@ -71,11 +55,36 @@ test("the nodes come as they are scrolled to, and a search narrows them", async 
 })
 
 test("the file has every row, not only those that are seen", async ({ page }) => {
-  await page.goto("/#/idle?idle_for=1s")
+  await page.goto("/#/idle?idle_for=0s")
   await expect(rows(page).first()).toContainText(/gpu-/)
-  const wanted = state.cluster.allocations.filter((one: { idle_seconds: number | null }) => (one.idle_seconds ?? 0) >= 1).length
-  expect(wanted).toBeGreaterThan(1000)
+  const wanted = state.cluster.allocations.filter((one: { sessions: number | null }) => one.sessions === 0).length
+  expect(wanted).toBeGreaterThan(200)
   expect(await saved(page)).toHaveLength(wanted + 1)
+})
+
+test("the longest come first where a duration is sorted from its top", async ({ page }) => {
+  await page.goto("/#/sessions")
+  for (const [name, field] of [["Running for", "running_seconds"], ["Idle for", "idle_seconds"]] as const) {
+    await page.getByRole("button", { name, exact: true }).click()
+    await expect(page.getByRole("columnheader", { name })).toHaveAttribute("aria-sort", "descending")
+    await expect(page).toHaveURL(new RegExp(`sort=-${field}`))
+    await expect.poll(async () => (await column(page, name))[0]).toMatch(/^[4-6]d/)
+  }
+})
+
+test("the bars of a timeline are one stop of the Tab key", async ({ page }) => {
+  await page.goto("/#/device?node=gpu-0001&gpu=0")
+  const stop = page.locator('.timeline a[tabindex="0"]')
+  await expect(stop).toHaveCount(1)
+  await stop.focus()
+  const name = await stop.getAttribute("aria-label")
+  await page.keyboard.press("ArrowRight")
+  await expect(stop).toHaveCount(1)
+  await expect(stop).toBeFocused()
+  expect(await stop.getAttribute("aria-label")).not.toBe(name)
+  await page.keyboard.press("Home")
+  await expect(stop).toHaveAttribute("aria-label", name ?? "")
+  await accessible(page, "a timeline")
 })
 
 test.describe("a server that refuses", () => {

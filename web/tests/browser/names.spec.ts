@@ -5,7 +5,7 @@ import { expect, rows, saved, test } from "./stage.ts"
 const IMAGE = "<img src=x onerror=alert(1)>"
 const SCRIPT = "<script>alert(1)</script>"
 /** As the agent hands on what turns text around. */
-const PATHS = ["/", "/#/sessions", "/#/users", "/#/idle?idle_for=1s", "/#/device?gpu=0", "/#/sessions?since=1h"]
+const PATHS = ["/", "/#/sessions", "/#/users", "/#/idle?idle_for=0s", "/#/device?gpu=0", "/#/sessions?since=1h"]
 
 // A GPU of such a name is none: the server says so.
 test.use({ expected: /400 \(Bad Request\)/ })

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import { ordered } from "../../src/lib/compare.ts"
-import { gpus, stepOf, useOf } from "../../src/lib/devices.ts"
+import { gpus, inUse, isWanted, onGpu, stepOf, useOf } from "../../src/lib/devices.ts"
 import { lanes } from "../../src/lib/lanes.ts"
 import { matches, visible } from "../../src/lib/text.ts"
 import { fitting, type Column } from "../../src/ui/columns.ts"
+import { counted } from "../../src/lib/format.ts"
 import type { Device } from "../../src/types.ts"
 
 const device = (gpu: string, more: Partial<Device> = {}) => ({ gpu, sessions: 0, allocations: 0, held_idle: 0, ...more }) as Device
@@ -53,4 +54,19 @@ test("columns go by their rank where there is no room, and the first stay", () =
   const columns = [0, 2, 1].map((rank) => ({ id: String(rank), rank, width: 100 })) as Column<unknown>[]
   assert.deepEqual(fitting(columns, 250).map(({ id }) => id), ["0", "1"])
   assert.deepEqual(fitting(columns, 10).map(({ id }) => id), ["0"])
+})
+
+test("devices in use are those with a session, whoever else holds them; what is unknown is no 0", () => {
+  assert.deepEqual(inUse([device("0", { sessions: 1, held_idle: 1 }), device("1")]), { count: 1, least: false })
+  assert.deepEqual(inUse([device("0", { sessions: 1 }), device("1", { sessions: null })]), { count: 1, least: true })
+  assert.deepEqual(inUse([device("0"), device("1", { sessions: null })]), { count: null, least: true })
+  assert.deepEqual(inUse([device("0")]), { count: 0, least: false })
+  assert.equal(inUse([]).count, null)
+  assert.equal(counted("en", 1200, true), "≥1,200")
+})
+
+test("a filter takes the instances of a GPU, and an empty one what is not known", () => {
+  assert.deepEqual(["1", "1_5_0", "11"].map((label) => onGpu("1", label)), [true, true, false])
+  assert.ok(onGpu(undefined, "3"))
+  assert.ok(isWanted("", null) && !isWanted("", "a") && !isWanted("a", "b") && isWanted(undefined, null))
 })

@@ -35,6 +35,13 @@ test("a track has a value for each sample, and none twice; a gap stays a gap", (
   assert.equal(tracked(again, { ...view(3, 1), devices: new Map() }).size, 0)
 })
 
+test("where nobody listened a track has a hole", () => {
+  const view = (timestamp: number) => ({ timestamp, sources: [], sessions: new Map(), devices: new Map([["G", device("G", 0.5)]]) })
+  const after = tracked(tracked(new Map(), view(10)), view(110), true).get("G")
+  assert.deepEqual(after, { times: [10, 60, 110], utilization: [0.5, null, 0.5], memory: [0.25, null, 0.25] })
+  assert.deepEqual(tracked(new Map(), view(10), true).get("G")?.times, [10])
+})
+
 test("tries are ever rarer, up to half a minute", () => {
   assert.equal(backOff(1, 0.5), 1000)
   assert.equal(backOff(3, 0.5), 4000)

@@ -189,3 +189,13 @@ fn the_page_of_a_cluster_searches_sorts_and_remembers() {
 fn a_cluster_of_a_thousand_nodes_is_shown_by_what_is_seen() {
     play(Alone, "many.spec.ts");
 }
+
+#[test]
+fn answers_that_do_not_come_or_change_are_told() {
+    play(Alone, "faults.spec.ts");
+}
+
+#[test]
+fn a_stream_is_as_old_as_its_sample_and_open_while_it_is_seen() {
+    play(Alone, "stream.spec.ts");
+}
