@@ -86,6 +86,6 @@ test("whoever has no JavaScript is told where else to look", async ({ browser, b
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: baseURL ?? "" })
   const page = await context.newPage()
   await page.goto("/")
-  for (const name of ["/metrics", "/api/v1", "/healthz", "/readyz"]) await expect(page.locator("noscript a", { hasText: name })).toBeVisible()
+  for (const name of ["/metrics", "/api/v1", "/healthz", "/readyz"]) await expect(page.locator("noscript li", { hasText: name })).toBeVisible()
   await context.close()
 })
