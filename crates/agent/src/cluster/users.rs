@@ -67,22 +67,9 @@ fn with_usage(now: &Users, lines: &[Line]) -> Vec<ClusterUser> {
             memory_used_bytes: Some(0),
             ..ClusterUser::default()
         });
-        entry.used = Some(usage(line));
+        entry.used = Some(Usage::from(line));
     }
     all.into_values().collect()
-}
-
-pub(super) fn usage(line: &Line) -> Usage {
-    Usage {
-        sessions: line.sessions,
-        session_hours: line.session_hours,
-        sm_hours: line.sm_hours,
-        mean_utilization: line.mean_utilization,
-        memory_gib_hours: line.memory_gib_hours,
-        energy_kwh: line.energy_kwh,
-        allocated_hours: line.allocated_hours,
-        idle_allocated_hours: line.idle_allocated_hours,
-    }
 }
 
 /// What of the users is asked for.

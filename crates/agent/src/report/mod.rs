@@ -6,6 +6,7 @@ pub mod prometheus;
 mod sums;
 
 use clap::ValueEnum;
+use gpu_session_api::Usage;
 pub use sums::Sums;
 
 /// What a report is by.
@@ -44,6 +45,21 @@ pub struct Line {
     pub allocated_hours: Option<f64>,
     /// That part of it in which the device is known not to have worked for the container.
     pub idle_allocated_hours: Option<f64>,
+}
+
+impl From<&Line> for Usage {
+    fn from(line: &Line) -> Self {
+        Self {
+            sessions: line.sessions,
+            session_hours: line.session_hours,
+            sm_hours: line.sm_hours,
+            mean_utilization: line.mean_utilization,
+            memory_gib_hours: line.memory_gib_hours,
+            energy_kwh: line.energy_kwh,
+            allocated_hours: line.allocated_hours,
+            idle_allocated_hours: line.idle_allocated_hours,
+        }
+    }
 }
 
 impl By {

@@ -81,7 +81,7 @@ pub(super) async fn devices(api: &Api, asked: OfDevices, period: Period) -> Resu
     whole(asked.cursor.as_ref())?;
     let takes = |name: &str| filter::is_on(asked.gpu, filter::label(name));
     let lines = used(api, period, By::Device, asked.limit, takes).await?;
-    let devices = lines.into_iter().map(|line| DeviceUsage { gpu: name(&line), usage: usage(&line) });
+    let devices = lines.into_iter().map(|line| DeviceUsage { gpu: name(&line), usage: Usage::from(&line) });
     let (since, until) = (seconds(period.since_us), seconds(period.until_us));
     let (schema_version, devices) = (SCHEMA_VERSION, devices.collect());
     Ok(Json(DeviceUsages { schema_version, since, until, devices }).into_response())
@@ -94,7 +94,7 @@ pub(super) async fn users(api: &Api, asked: OfUsers, period: Period) -> Result<R
     let takes = |name: &str| filter::is(asked.user.as_ref(), Some(name));
     let lines = used(api, period, By::User, asked.limit, takes).await?;
     let known = |line: &Line| Some(name(line)).filter(|name| !name.is_empty());
-    let users = lines.into_iter().map(|line| UserUsage { user: known(&line), usage: usage(&line) });
+    let users = lines.into_iter().map(|line| UserUsage { user: known(&line), usage: Usage::from(&line) });
     let (since, until) = (seconds(period.since_us), seconds(period.until_us));
     let (schema_version, users) = (SCHEMA_VERSION, users.collect());
     Ok(Json(UserUsages { schema_version, since, until, users }).into_response())
@@ -155,19 +155,6 @@ fn whole(cursor: Option<&String>) -> Result<(), Refusal> {
 
 fn name(line: &Line) -> String {
     line.key.first().cloned().unwrap_or_default()
-}
-
-fn usage(line: &Line) -> Usage {
-    Usage {
-        sessions: line.sessions,
-        session_hours: line.session_hours,
-        sm_hours: line.sm_hours,
-        mean_utilization: line.mean_utilization,
-        memory_gib_hours: line.memory_gib_hours,
-        energy_kwh: line.energy_kwh,
-        allocated_hours: line.allocated_hours,
-        idle_allocated_hours: line.idle_allocated_hours,
-    }
 }
 
 /// Asks the ledger, on a thread that may wait for the disk.
