@@ -15,7 +15,7 @@ const [folder, agent] = process.argv.slice(2)
 if (!folder) throw new Error("usage: node screens.mjs FOLDER [URL]")
 
 const few = clusterOf(14)
-const old = { cluster: { ...few, now: few.now - 600 }, failure: "http://prometheus:9090 does not answer: connection refused" }
+const old = { cluster: { ...few, now: few.now - 600, at: few.now }, failure: "http://prometheus:9090 does not answer: connection refused" }
 const servers = {
   few: await serve(PAGE, invented({ cluster: few })),
   many: await serve(PAGE, invented({ cluster: clusterOf(1000) })),
@@ -50,6 +50,9 @@ const browser = await chromium.launch({ executablePath: process.env.PAGE_CHROMIU
 for (const [name, server, path, options = {}] of screens) {
   const context = await browser.newContext({ viewport: LARGE, locale: "en-US", ...options })
   const page = await context.newPage()
+  page.on("pageerror", (error) => {
+    throw new Error(`${name}: ${error.message}`)
+  })
   await page.goto(`http://127.0.0.1:${servers[server].address().port}${path}`)
   await page.locator(".fresh", { hasText: /\d:\d\d:\d\d/ }).waitFor()
   await page.waitForLoadState("load")

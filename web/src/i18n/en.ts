@@ -81,6 +81,7 @@ export const en = {
   csvFailed: "The rows could not be read.",
   rows: (n: string, count: number) => `${n} ${plural(count, "row", "rows")}`,
   loading: "Loading…",
+  oneSample: "The line begins with the next sample.",
   nothing: "Nothing here.",
   nothingFound: "Nothing matches.",
   noNodes: "Prometheus knows of no node. Does it scrape what gpu-session-monitor writes or serves?",

@@ -81,6 +81,7 @@ export const ko: Messages = {
   csvFailed: "행을 읽지 못했습니다.",
   rows: (n) => `${n}개 행`,
   loading: "불러오는 중…",
+  oneSample: "다음 측정부터 선이 그려집니다.",
   nothing: "내용이 없습니다.",
   nothingFound: "조건에 맞는 것이 없습니다.",
   noNodes: "Prometheus가 아는 노드가 없습니다. gpu-session-monitor의 메트릭을 스크레이프하고 있습니까?",

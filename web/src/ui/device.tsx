@@ -105,7 +105,7 @@ function NodeDevice({ gpu }: { gpu: string }) {
 function LiveChart({ device, many }: { device: Device; many: boolean }) {
   const m = messages.value
   const track = tracks.value.get(device.uuid)
-  if (!track || track.times.length < 2) return <p class="empty">{m.loading}</p>
+  if (!track || track.times.length < 2) return <p class="empty">{m.oneSample}</p>
   const prefix = many ? `${device.gpu} ` : ""
   const series = [
     { name: `${prefix}${m.utilization}`, values: track.utilization, color: "chart-1" },

@@ -5,10 +5,11 @@ mod control;
 mod play;
 
 use crate::cluster_page::{Page, known};
-use crate::node::{Node, plain, scenario_file};
+use crate::node::{Node, plain, scenario_file, workspace};
 use crate::report::truth::Known;
 use crate::serve::Serve;
 use play::{Scene, play};
+use std::process::Command;
 
 /// A node with a `serve` that goes away and comes back on the same port.
 struct Stage {
@@ -198,4 +199,20 @@ fn answers_that_do_not_come_or_change_are_told() {
 #[test]
 fn a_stream_is_as_old_as_its_sample_and_open_while_it_is_seen() {
     play(Alone, "stream.spec.ts");
+}
+
+/// The screens, for people to look at: they lie in target/page.
+#[test]
+fn the_screens_are_taken() {
+    let stage = Stage::set(demo(), 7);
+    let folder = workspace().join("target/page");
+    let _ = std::fs::remove_dir_all(&folder);
+    let mut node = Command::new("node");
+    node.arg("screens.mjs").arg(&folder).arg(stage.url()).current_dir(workspace().join("web"));
+    let run = node.output().expect("node runs; scripts/setup.sh sees to it");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let taken = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap());
+    let sizes: Vec<_> = taken.map(|entry| (entry.file_name(), entry.metadata().unwrap().len())).collect();
+    // One that shows nothing is a few kilobytes.
+    assert!(sizes.len() == 20 && sizes.iter().all(|(_, size)| *size > 12_000), "{sizes:?}");
 }
