@@ -34,14 +34,25 @@ END
     prometheus=$!
     say "Prometheus: http://127.0.0.1:$port/graph?g0.expr=gpu_session_users&g0.tab=1"
     say "its alerts, for which an hour is 15 seconds here: http://127.0.0.1:$port/alerts"
+    start_page "$port"
+}
+
+# Begins to serve the page of all nodes that the Prometheus knows.
+start_page() {
+    local listen
+    listen=127.0.0.1:$(free_port 9837)
+    "$DEMO_PROGRAM" web --prometheus "http://127.0.0.1:$1" --listen "$listen" 2>/dev/null &
+    page=$!
+    say "the page of a cluster, which has one node here: http://$listen/"
 }
 
 # shellcheck disable=SC2317  # at the end
 clean_up() {
-    if [ -n "$prometheus" ]; then
-        kill "$prometheus" 2>/dev/null || true
-        wait "$prometheus" 2>/dev/null || true
-    fi
+    local one
+    for one in $page $prometheus; do
+        kill "$one" 2>/dev/null || true
+        wait "$one" 2>/dev/null || true
+    done
     rm -rf "$folder"
 }
 
@@ -51,7 +62,7 @@ if [ -z "${DEMO_PROGRAM:-}" ]; then
     cargo build -p gpu-session-monitor -p nvml-sim
     DEMO_PROGRAM=${CARGO_TARGET_DIR:-target}/debug/gpu-session-monitor
 fi
-folder=$(mktemp -d) prometheus=
+folder=$(mktemp -d) prometheus='' page=''
 trap clean_up EXIT
 listen=$(free_port 9836)
 if (mkdir -p "$tools/deb" && unpacked prometheus prometheus); then

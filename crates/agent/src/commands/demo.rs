@@ -221,7 +221,8 @@ fn welcome(snapshot: &Snapshot, labels: &Labels, address: SocketAddr) -> String 
          Look at GPU 1, which several users share, GPU 2, which is held and does nothing, and 0_10_0, which is free.\n\
          Who they are comes from Unix, AstraGo's annotation and JupyterHub's: user_rule in gpu_session_info says which.\n\n\
          {}\nThe head of its metrics:\n\n{}\n\n\
-         Served at http://{address}/metrics; try:\n\n\
+         Its page, live: http://{address}/\n\
+         Its metrics: http://{address}/metrics; try:\n\n\
          \x20 curl -s http://{address}/metrics | grep gpu_session_users\n\
          \x20 curl -s http://{address}/metrics | grep ^gpu_process_utilization\n\
          \x20 curl -s http://{address}/metrics | grep ^gpu_user_sm_seconds_total\n\n\

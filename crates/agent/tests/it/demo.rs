@@ -43,6 +43,7 @@ fn it_shows_who_is_where_serves_metrics_and_cleans_up() {
         assert!(shown.contains(wanted), "{wanted} is not in {shown}");
     }
     let address = shown.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().to_owned();
+    assert!(get(&address, "/", "text/html").contains("/page/app.js"));
     let text = get(&address, "/metrics", "text/plain");
     assert!(
         text.contains("version=0.0.4") && text.contains("gpu_session_users{gpu=\"1\",node=\"demo-node\"} 4"),
@@ -94,16 +95,20 @@ fn the_script_leaves_an_alert_in_prometheus_to_look_at_and_ends_at_ctrl_c() {
     let line = lines.find(|line| line.contains("Prometheus: http://")).expect("where Prometheus is");
     let port =
         line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
+    let line = lines.find(|line| line.contains("the page of a cluster")).expect("where its page is");
+    let page: u16 = line.rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
     let log = temporary.path().join("no.log");
     let recorded = "/api/v1/query?query=node:gpu_session_count:sum";
     await_answer(port, recorded, |text| text.contains("\"node\":\"demo-node\""), &log);
     let alerts = await_answer(port, "/api/v1/alerts", |text| text.contains("\"firing\""), &log);
     assert!(alerts.contains("GpuAllocationIdle"), "{alerts}");
+    await_answer(page, "/api/v1/cluster/nodes", |text| text.contains("\"node\":\"demo-node\""), &log);
     // As a terminal does it: to all of them.
     kill_process_group(Pid::from_child(&script), Signal::INT).unwrap();
     assert!(script.wait().unwrap().success());
     assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "their folders are gone");
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "Prometheus has ended");
+    assert!(TcpStream::connect(("127.0.0.1", page)).is_err(), "the page has ended");
 }
 
 #[test]
