@@ -42,8 +42,8 @@ impl Index {
         let (mut sessions, mut allocations) = (Vec::new(), Vec::new());
         for (node, _) in view.nodes.into_iter().zip(old).filter(|(_, old)| !old) {
             let NodeView { node, timestamp, sessions: on_it, allocations: held, .. } = node;
-            let (name, sampled) = (node.unwrap_or_default(), timestamp.unwrap_or(at));
-            sessions.extend(on_it.into_iter().map(|session| Row::of_session(&name, sampled, session)));
+            let name = node.unwrap_or_default();
+            sessions.extend(on_it.into_iter().map(|session| Row::of_session(&name, timestamp, session)));
             allocations.extend(held.into_iter().map(|held| Row::of_allocation(&name, held)));
         }
         Self { cluster, nodes, sessions, allocations, users }

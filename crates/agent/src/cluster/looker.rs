@@ -3,8 +3,10 @@
 use super::Index;
 use crate::say::Conditions;
 use crate::view::Looks;
+use anyhow::anyhow;
 use gpu_session_core::text::clean_value;
 use gpu_session_sources::clock::Clock;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -142,7 +144,11 @@ fn look_for_ever(
         attention.wait(due);
         let began = Instant::now();
         let at = (clock.now_us() / 1_000_000) as f64;
-        let seen = source.look().map(|view| Arc::new(Index::of(view, at, source.warnings())));
+        // A defect must not leave readers with what is there, and nobody who looks.
+        let seen = catch_unwind(AssertUnwindSafe(|| {
+            source.look().map(|view| Arc::new(Index::of(view, at, source.warnings())))
+        }));
+        let seen = seen.unwrap_or_else(|_| Err(anyhow!("a defect of this program: see its log")));
         let (index, failure) = match seen {
             Ok(index) => {
                 conditions.ended("Prometheus", "answers again");
@@ -167,6 +173,8 @@ fn rest(refresh: Duration, failed: bool) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::{NodeView, View};
+    use std::sync::mpsc::{Receiver, channel};
 
     #[test]
     fn a_look_that_failed_is_made_again_soon() {
@@ -174,5 +182,44 @@ mod tests {
         assert_eq!(rest(seconds(600), false), seconds(600));
         assert_eq!(rest(seconds(600), true), seconds(15));
         assert_eq!(rest(seconds(5), true), seconds(5));
+    }
+
+    /// One that does as it is told.
+    struct Told(Receiver<bool>);
+
+    impl Looks for Told {
+        fn look(&mut self) -> anyhow::Result<View> {
+            if self.0.recv().unwrap() {
+                Ok(View { nodes: vec![NodeView { node: Some("n1".to_owned()), ..NodeView::default() }] })
+            } else {
+                panic!("a wrong turn")
+            }
+        }
+    }
+
+    #[test]
+    fn a_defect_is_told_and_looked_beyond() {
+        let (tell, told) = channel();
+        let refresh = Duration::from_millis(1);
+        let source = Box::new(Told(told));
+        let looker = Looker::start(source, Clock::Real, refresh, Duration::from_secs(60)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut looked = looker.looked.clone();
+        let mut next = |is_well| {
+            tell.send(is_well).unwrap();
+            looker.attention.asked();
+            runtime.block_on(looked.changed()).unwrap();
+            let Looked { index, failure, .. } = looked.borrow().clone();
+            (index.map(|index| index.cluster().nodes), failure)
+        };
+        let defect = "a defect of this program: see its log";
+        let (nodes, failure) = next(false);
+        assert_eq!((nodes, failure.as_deref()), (None, Some(defect)));
+        assert_eq!(next(true), (Some(1), None));
+        // What was seen before stays, and is said not to be newer.
+        let (nodes, failure) = next(false);
+        assert_eq!((nodes, failure.as_deref()), (Some(1), Some(defect)));
+        // One that waits for ever, rather than one defect after another until nobody is there.
+        std::mem::forget(tell);
     }
 }

@@ -57,8 +57,8 @@ impl Filter {
 }
 
 impl Row<ClusterSession> {
-    /// Of a session on this node, whose last sample was taken `at`, Unix seconds.
-    pub(super) fn of_session(node: &str, at: f64, session: Session) -> Self {
+    /// Of a session on this node, whose last sample was taken `at`, Unix seconds, as far as that is known.
+    pub(super) fn of_session(node: &str, at: Option<f64>, session: Session) -> Self {
         let text = |slot: &'_ Option<String>| slot.clone().unwrap_or_default();
         let pid = session.pid.to_string();
         let (user, namespace, pod) = (text(&session.user), text(&session.namespace), text(&session.pod));
@@ -79,7 +79,7 @@ impl Row<ClusterSession> {
             &session.session,
             &session.device_uuid,
         ]);
-        let (label, idle) = (label(&session.gpu), idle_seconds(&session, at));
+        let (label, idle) = (label(&session.gpu), at.and_then(|at| idle_seconds(&session, at)));
         let document = ClusterSession { node: node.to_owned(), session, idle_seconds: idle };
         Self { document, label, names, idle }
     }

@@ -197,6 +197,11 @@ fn sessions_are_filtered_by_what_is_known() {
         .map(|on| on.idle_seconds)
         .collect();
     assert_eq!(idle, [None, Some(1_790.0)], "at the last sample of the node");
+    // Of when it is nobody knows: it does not stand for now.
+    let mut view = cluster();
+    view.nodes[0].timestamp = None;
+    let index = Index::of(view, NOW, Vec::new());
+    assert!(pids(&index, &Filter::default(), None).is_empty());
 }
 
 #[test]
